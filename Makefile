@@ -1,0 +1,46 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need.
+VENV ?= .venv
+BIN  := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock bench schema clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## real clicks and a simulated shop on a live wall (ARGS="--help" for more)
+	@deploy/bootstrap.sh runtime
+	@$(BIN)/lynceus demo $(ARGS)
+
+test: ## the whole suite, with a real Kafka and a real Redis where the machine has them
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: ## ruff, mypy --strict, codespell, yamllint, compose and Dockerfile checks
+	@deploy/bootstrap.sh dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/yamllint --strict docker-compose.yml deploy
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/hadolint deploy/Dockerfile
+
+format: ## ruff format, and the fixes that are safe
+	@deploy/bootstrap.sh dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: ## events per second of the worker beside a plain Faust app, in one run
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+lock: ## resolve the locks anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	  --custom-compile-command "make lock" --extra embedded pyproject.toml deploy/locks/build.in -o deploy/locks/runtime.txt $(ARGS)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	  --custom-compile-command "make lock" --extra dev pyproject.toml deploy/locks/build.in -o deploy/locks/dev.txt $(ARGS)
+
+clean: ## remove the environment and every cache of this checkout
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Every way an interaction gets in: SDK, replay, simulated shop."""

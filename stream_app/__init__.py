@@ -1,0 +1,1 @@
+"""Lynceus, the watchman of personalization: exact windowed metrics from interaction events, live."""

@@ -1,0 +1,1 @@
+"""Pure: the catalogue of measures, metrics and windows."""

@@ -1,0 +1,1 @@
+"""The room that reads: windows, estimates, exporter, API and wall."""

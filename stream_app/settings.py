@@ -1,0 +1,187 @@
+"""Every knob, in one place: `LYNCEUS_*` environment variables, validated once, named in the error when wrong.
+
+Nested groups are separated by two underscores: `LYNCEUS_KAFKA__BOOTSTRAP`. Secrets may also be read from a file:
+`LYNCEUS_REDIS__PASSWORD_FILE`. Unknown names are refused, so a typing error cannot pass for a setting.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream_app.errors import LynceusError
+
+PREFIX = "LYNCEUS_"
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Group):
+    """Where the events are, and how to reach them."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    events_topic: str = "lynceus.events"
+    dead_letters_topic: str = "lynceus.dead-letters"
+    late_topic: str = "lynceus.late"
+    partitions: Annotated[int, Field(ge=1, le=4096)] = 8
+    replication: Annotated[int, Field(ge=1, le=7)] = 1
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    api_version: str | None = Field(None, description="for brokers that cannot negotiate it, e.g. 2.0")
+    session_timeout_s: Seconds = 10.0
+    connect_timeout_s: Seconds = 10.0
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+
+    @property
+    def api_version_tuple(self) -> tuple[int, int] | None:
+        """`api_version` as kafka-python wants it."""
+        if self.api_version is None:
+            return None
+        major, _, minor = self.api_version.partition(".")
+        return int(major), int(minor or 0)
+
+
+class RedisSettings(_Group):
+    """The state of record. The URL carries no credentials: it is printed."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    username: str | None = None
+    password: SecretStr | None = None
+    timeout_s: Seconds = 5.0
+
+
+class CountingSettings(_Group):
+    """What changes the meaning of a count. A change here needs new state: it is part of the stored configuration."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
+    click_window_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+    view_conversion_window_s: Annotated[int, Field(ge=1, le=28 * 86_400)] = 86_400
+    click_conversion_window_s: Annotated[int, Field(ge=1, le=28 * 86_400)] = 7 * 86_400
+    session_gap_s: Annotated[int, Field(ge=60, le=86_400)] = 1_800
+    out_of_orderness_s: Annotated[int, Field(ge=0, le=3_600)] = 10
+    lateness_s: Annotated[int, Field(ge=0, le=3_600)] = 300
+    future_s: Annotated[int, Field(ge=0, le=3_600)] = 60
+    max_slices: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    max_remembered: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
+
+
+class WorkerSettings(_Group):
+    """The counting process."""
+
+    flush_interval_s: Annotated[float, Field(ge=0.05, le=10)] = 0.5
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9101
+
+
+class ServerSettings(_Group):
+    """The reading process: exporter, API and wall."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    refresh_interval_s: Annotated[float, Field(ge=0.1, le=10)] = 0.5
+    title: str = Field("production", max_length=60)
+    behind_proxy: bool = Field(False, description="allow a non-loopback bind; something in front authenticates")
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen: what a process started with is what it runs with."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    app: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,40}$", description="names the group and the state")] = (
+        "lynceus"
+    )
+    log_format: Literal["auto", "console", "json"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    counting: CountingSettings = CountingSettings()
+    worker: WorkerSettings = WorkerSettings()
+    server: ServerSettings = ServerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load` passes the environment in, so a test can pass another."""
+        return (init_settings,)
+
+
+def names() -> Iterator[str]:
+    """Yield every environment variable that is a setting."""
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, _Group):
+            for inner, inner_field in kind.model_fields.items():
+                yield f"{PREFIX}{name}__{inner}".upper()
+                if inner_field.annotation == SecretStr | None:
+                    yield f"{PREFIX}{name}__{inner}_FILE".upper()
+        else:
+            yield f"{PREFIX}{name}".upper()
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Raises LynceusError that names the variable, the value and the remedy.
+    """
+    environ = os.environ if environ is None else environ
+    known = set(names())
+    tree: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        # LYNCEUS_TEST_* configures the tests, never the product.
+        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_") or value == "":
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            remedy = f"Did you mean {near[0]}?" if near else "`lynceus config` lists the settings"
+            raise LynceusError(f"unknown setting {name}", remedy)
+        path = name.removeprefix(PREFIX).lower().split("__")
+        if path[-1].endswith("_file") and name.removesuffix("_FILE") in known:
+            value = _read_secret(name, value)
+            path[-1] = path[-1].removesuffix("_file")
+        branch = tree
+        for step in path[:-1]:
+            branch = branch.setdefault(step, {})
+        branch[path[-1]] = value
+    try:
+        return Settings(**tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "__".join(str(step) for step in first["loc"]).upper()
+        shown = "***" if name.endswith("PASSWORD") else repr(first["input"])
+        raise LynceusError(f"{name}={shown}: {first['msg']}", "`lynceus config` shows every setting") from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that make another process load exactly these settings."""
+    flat: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        group = value if isinstance(value, _Group) else None
+        for inner in type(group).model_fields if group else [""]:
+            leaf = getattr(group, inner) if group else value
+            if leaf is not None:
+                key = f"{PREFIX}{name}__{inner}" if group else f"{PREFIX}{name}"
+                flat[key.upper()] = leaf.get_secret_value() if isinstance(leaf, SecretStr) else str(leaf)
+    return flat
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise LynceusError(f"{name}={path!r}: {error.strerror}", "Name a readable file with the secret") from None

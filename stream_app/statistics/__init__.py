@@ -1,0 +1,1 @@
+"""Pure: closed-form estimators and their intervals."""

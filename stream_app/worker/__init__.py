@@ -1,0 +1,1 @@
+"""The room that counts, and the only one that knows Faust."""
