@@ -1,0 +1,202 @@
+"""Cells: slice x pane -> tally, of one partition, in memory, as stored.
+
+Mutable state: two tiers of cells (10-second panes, hours), which of them changed since the last checkpoint, and the
+floor between the tiers. A credit is added in place to the list it belongs to; everything that is expensive
+(packing, folding panes into hours, forgetting) happens per chunk of records or per checkpoint.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from stream_app.core import cells
+from stream_app.core.panes import (
+    FINE_RETENTION_MS,
+    HOUR_RETENTION_MS,
+    PANE_MS,
+    hour_start,
+    pane_start,
+)
+from stream_app.core.tally import Occasion, Plan, add_into, subtract_from
+
+Rows = dict[int, list[int]]
+COLD_AFTER_MS: Final = 900_000
+"""A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
+
+
+class Credit(NamedTuple):
+    """Who gets it, when, for what: the arguments of `Cells.add`, as a value for those who want one."""
+
+    at_ms: int
+    slice_number: int
+    occasion: Occasion
+    subject: Any
+
+
+class Cells:
+    """All cells of one partition."""
+
+    __slots__ = (
+        "_current",
+        "_current_start",
+        "_moved",
+        "_plan",
+        "_removed",
+        "_steps",
+        "changed_hours",
+        "changed_panes",
+        "floor_ms",
+        "hours",
+        "panes",
+        "sequence",
+        "sequences",
+    )
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._steps = plan.steps
+        self.panes: dict[int, Rows | bytes] = {}
+        self.hours: dict[int, Rows | bytes] = {}
+        self.floor_ms = 0
+        self.changed_panes: set[int] = set()
+        self.changed_hours: set[int] = set()
+        self.sequence = 0
+        self.sequences: dict[str, int] = {}
+        self._moved: Rows = {}
+        self._removed: list[str] = []
+        self._current_start = -1
+        self._current: Rows = {}
+
+    def add(self, at_ms: int, slice_number: int, occasion: int, subject: Any) -> None:
+        """Add a credit to the cell of its slice and time."""
+        start = at_ms - at_ms % PANE_MS
+        rows = self._current if start == self._current_start else self._enter(start)
+        tally = rows.get(slice_number)
+        if tally is None:
+            tally = rows[slice_number] = [0] * self._plan.width
+        ones, lifted = self._steps[occasion]
+        for index in ones:
+            tally[index] += 1
+        for given, pairs in lifted:
+            if not given or getattr(subject, given) is not None:
+                for index, lift in pairs:
+                    tally[index] += lift(subject)
+
+    @property
+    def changes(self) -> int:
+        """How many fields the next checkpoint must write."""
+        return len(self.changed_panes) + len(self.changed_hours)
+
+    def advance(self, watermark_ms: int) -> None:
+        """Fold the panes that the watermark left behind into their hours, and forget hours past retention."""
+        floor = pane_start(max(0, watermark_ms - FINE_RETENTION_MS))
+        if floor <= self.floor_ms:
+            return
+        self._leave()
+        for start in sorted(start for start in self.panes if start < floor):
+            self._touch(self.panes, self.changed_panes, start)
+            rows = _rows(self.panes.pop(start))
+            hour = self._touch(self.hours, self.changed_hours, hour_start(start))
+            for number, tally in rows.items():
+                sums = hour.get(number)
+                if sums is None:
+                    hour[number] = tally
+                else:
+                    add_into(sums, tally)
+            self.changed_panes.discard(start)
+            self._forget(cells.pane_field(start))
+        self.floor_ms = floor
+        oldest = hour_start(max(0, watermark_ms - HOUR_RETENTION_MS))
+        for start in [start for start in self.hours if start < oldest]:
+            self._touch(self.hours, self.changed_hours, start)
+            for number, tally in _rows(self.hours.pop(start)).items():
+                # What is forgotten by age did not happen just now: it must not look like a step back of the counters.
+                add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
+            self.changed_hours.discard(start)
+            self._forget(cells.hour_field(start))
+
+    # -- storage ----------------------------------------------------------------------------------------------------
+
+    def take_changes(self) -> dict[str, bytes]:
+        """Return the fields that changed since the last call, packed as absolute values, and begin anew."""
+        self._leave()
+        self.sequence += 1
+        fields: dict[str, bytes] = {}
+        cold = self.floor_ms + FINE_RETENTION_MS - COLD_AFTER_MS
+        for tier, changed, name in (
+            (self.panes, self.changed_panes, cells.pane_field),
+            (self.hours, self.changed_hours, cells.hour_field),
+        ):
+            for start in changed:
+                rows = _rows(tier[start])
+                for number, tally in rows.items():
+                    add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
+                field = name(start)
+                fields[field] = packed = cells.pack_rows(rows)
+                self.sequences[field] = self.sequence
+                if tier is self.panes and start < cold:
+                    tier[start] = packed
+            changed.clear()
+        if len(self.hours) > 2:
+            newest = max(self.hours)
+            for start, rows in self.hours.items():
+                if start != newest and not isinstance(rows, bytes):
+                    self.hours[start] = cells.pack_rows(rows)
+        return fields
+
+    def take_moved(self) -> Rows:
+        """Return by how much each slice's tally grew since the last call: what process-scoped counters add."""
+        moved, self._moved = self._moved, {}
+        return {number: tally for number, tally in moved.items() if any(tally)}
+
+    def take_removed(self) -> list[str]:
+        """Return the fields that are no longer part of the state, to be deleted some time after a checkpoint."""
+        removed, self._removed = self._removed, []
+        return removed
+
+    def restore(self, floor_ms: int, sequences: dict[str, int], fields: Iterable[tuple[str, bytes]]) -> list[str]:
+        """Rebuild the cells from stored fields; return the names of those that a crash left behind to be deleted."""
+        self.floor_ms = floor_ms
+        self.sequences = dict(sequences)
+        self.sequence = max(sequences.values(), default=0)
+        left_behind = []
+        for field, packed in fields:
+            if field not in sequences:
+                left_behind.append(field)
+            elif field.startswith("p:"):
+                self.panes[cells.field_start(field)] = packed
+            else:
+                self.hours[cells.field_start(field)] = packed
+        return left_behind
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _enter(self, start: int) -> Rows:
+        if start >= self.floor_ms:
+            rows = self._touch(self.panes, self.changed_panes, start)
+            self._current_start, self._current = start, rows
+            return rows
+        return self._touch(self.hours, self.changed_hours, hour_start(start))
+
+    def _leave(self) -> None:
+        self._current_start = -1
+
+    def _touch(self, tier: dict[int, Rows | bytes], changed: set[int], start: int) -> Rows:
+        """Open rows for writing; at the first touch since a checkpoint, note what they held before."""
+        rows = tier.get(start)
+        if rows is None:
+            rows = tier[start] = {}
+        elif isinstance(rows, bytes):
+            rows = tier[start] = cells.unpack_rows(rows)
+        if start not in changed:
+            changed.add(start)
+            for number, tally in rows.items():
+                subtract_from(self._moved.setdefault(number, [0] * self._plan.width), tally)
+        return rows
+
+    def _forget(self, field: str) -> None:
+        if self.sequences.pop(field, None) is not None:
+            self._removed.append(field)
+
+
+def _rows(rows: Rows | bytes) -> Rows:
+    return cells.unpack_rows(rows) if isinstance(rows, bytes) else rows

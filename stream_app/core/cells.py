@@ -1,0 +1,152 @@
+"""The stored layout of one partition: what the worker writes and the server reads, and all that they share.
+
+One Redis hash per partition, `lynceus:{app:topic:partition}`:
+
+    @off    next offset to apply, decimal         @tok    owner nonce, random at every claim
+    @cfg    fingerprint of all that changes what a record contributes
+    @log    identity of the log                   @inc    incarnation of this state
+    @head   Head, packed: outcomes, watermark, floor, progress
+    @dir    directory: field of a pane or hour -> sequence number of its last change
+    @slices the partition's slices in order of their numbers
+    @layout names of the measures, in the order of the vector
+    @alive  Alive, packed: heartbeat of the owner, also when nothing is counted
+    p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values
+    j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
+
+A field is part of the state only if the directory (p:, h:) or the head (j:) says so; anything else is a leftover.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from stream_app.core.slices import Slice
+from stream_app.core.tally import Measure
+
+LAYOUT_VERSION: Final = 1
+OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
+HEAD, DIRECTORY, SLICES, LAYOUT, ALIVE = "@head", "@dir", "@slices", "@layout", "@alive"
+
+OUTCOMES: Final = ("counted", "duplicate", "late", "future", "unmatched", "rejected")
+"""Each record ends in exactly one of these."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Generation(msgspec.Struct, array_like=True, frozen=True):
+    """Where a remembered table stands."""
+
+    number: int
+    started_ms: int
+    forgotten: int
+
+
+class Head(msgspec.Struct, array_like=True, kw_only=True):
+    """What is known of a partition at `@off`. `applied` is the number of records that led there."""
+
+    applied: int = 0
+    newest_ms: int = 0
+    floor_ms: int = 0
+    outcomes: dict[str, int] = {}  # noqa: RUF012  # msgspec copies an empty mutable default
+    rejected: dict[str, int] = {}  # noqa: RUF012  # as above
+    remembered: dict[str, Generation] = {}  # noqa: RUF012  # as above
+    overflowed: int = 0
+    first_offset: int = 0
+    skipped_offsets: int = 0
+    written_ms: int = 0
+
+
+class Alive(msgspec.Struct, array_like=True, frozen=True):
+    """The owner's heartbeat: when (wall clock), who, the log's end as it knew it, and when it last advanced."""
+
+    at_ms: int
+    worker: str
+    end_offset: int
+    advanced_ms: int
+
+
+def partition_key(app: str, topic: str, partition: int) -> str:
+    """Return the name of the hash of one partition; braces keep a Redis Cluster from splitting it."""
+    return f"lynceus:{{{app}:{topic}:{partition}}}"
+
+
+def pane_field(start_ms: int) -> str:
+    """Return the field of the pane that starts at `start_ms`."""
+    return f"p:{start_ms}"
+
+
+def hour_field(start_ms: int) -> str:
+    """Return the field of the hour that starts at `start_ms`."""
+    return f"h:{start_ms}"
+
+
+def field_start(field: str) -> int:
+    """Return the start that a pane's or hour's field names."""
+    return int(field[2:])
+
+
+def fingerprint(measures: Sequence[Measure], meaning: Iterable[tuple[str, object]]) -> str:
+    """Return a hash of all that changes what a record contributes: the layout, the measures, the rules of counting."""
+    parts = [f"layout={LAYOUT_VERSION}", *(f"{m.name}:{m.on.name}:{m.unit}" for m in measures)]
+    parts += [f"{name}={value}" for name, value in sorted(meaning)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def pack_rows(rows: dict[int, list[int]]) -> bytes:
+    """Pack the rows of a pane or hour. Amounts beyond 64 bits are kept as decimal strings: sums never wrap."""
+    try:
+        return _encode(rows)
+    except OverflowError:
+        wide = {n: [a if -(2**63) <= a < 2**64 else str(a) for a in tally] for n, tally in rows.items()}
+        return _encode(wide)
+
+
+_decode_rows = msgspec.msgpack.Decoder(dict[int, list[int]]).decode
+_decode_wide = msgspec.msgpack.Decoder(dict[int, list[int | str]]).decode
+
+
+def unpack_rows(packed: bytes) -> dict[int, list[int]]:
+    """Undo `pack_rows`."""
+    try:
+        return _decode_rows(packed)
+    except msgspec.ValidationError:
+        return {n: [int(amount) for amount in tally] for n, tally in _decode_wide(packed).items()}
+
+
+_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_alive = msgspec.msgpack.Decoder(Alive).decode
+_decode_directory = msgspec.msgpack.Decoder(dict[str, int]).decode
+_decode_slices = msgspec.msgpack.Decoder(list[Slice]).decode
+_decode_layout = msgspec.msgpack.Decoder(list[str]).decode
+
+
+def pack(value: Head | Alive | dict[str, int] | list[Slice] | list[str]) -> bytes:
+    """Pack a head, a heartbeat, a directory, a slice table or a layout."""
+    return _encode(value)
+
+
+def unpack_head(packed: bytes) -> Head:
+    """Undo `pack` of a head."""
+    return _decode_head(packed)
+
+
+def unpack_alive(packed: bytes) -> Alive:
+    """Undo `pack` of a heartbeat."""
+    return _decode_alive(packed)
+
+
+def unpack_directory(packed: bytes) -> dict[str, int]:
+    """Undo `pack` of a directory."""
+    return _decode_directory(packed)
+
+
+def unpack_slices(packed: bytes) -> list[Slice]:
+    """Undo `pack` of a slice table."""
+    return _decode_slices(packed)
+
+
+def unpack_layout(packed: bytes) -> list[str]:
+    """Undo `pack` of the names of the measures."""
+    return _decode_layout(packed)

@@ -1,0 +1,144 @@
+"""What a partition remembers between records: bounded, forgetful in a known way, and rebuilt exactly after a crash.
+
+A `Remembered` table is two generations of a dictionary. Everything is put into the newer one; when that is full, or
+as old as the horizon, it becomes the older one and the former older one is forgotten whole. So an entry lives between
+one and two horizons, forgetting costs nothing per record, and it is a function of the log alone.
+
+What was put since the last checkpoint is kept in `fresh` and stored as one frame; the frames of the two living
+generations, read back in order, give the same table again.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+CHUNK_BYTES: Final = 65_536
+"""A stored chunk is rewritten while it is smaller than this, then closed: few fields, bounded rewriting."""
+
+Value = tuple[int, ...]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[int, Value]).decode
+
+
+class Bound(NamedTuple):
+    """How much and how long: entries per generation, and milliseconds of event time."""
+
+    capacity: int
+    horizon_ms: int
+
+
+class Remembered:
+    """A bounded table from 64-bit keys to short integer tuples. Mutable state: all of it, owned by one partition."""
+
+    __slots__ = (
+        "_chunk",
+        "_tail",
+        "_unwritten",
+        "bound",
+        "forgotten",
+        "fresh",
+        "generation",
+        "name",
+        "needed_since_ms",
+        "newer",
+        "now_ms",
+        "older",
+        "started_ms",
+    )
+
+    def __init__(self, name: str, bound: Bound) -> None:
+        self.name = name
+        self.bound = bound
+        self.newer: dict[int, Value] = {}
+        self.older: dict[int, Value] = {}
+        self.fresh: dict[int, Value] = {}
+        self.generation = 0
+        self.started_ms = 0
+        self.forgotten = 0
+        self._chunk = 0
+        self._tail = b""
+        self._unwritten: dict[str, bytes] = {}
+        self.now_ms = self.needed_since_ms = 0
+
+    def __len__(self) -> int:
+        return len(self.newer) + len(self.older)
+
+    def __contains__(self, key: int) -> bool:
+        return key in self.newer or key in self.older
+
+    def get(self, key: int) -> Value | None:
+        """Return what is remembered under `key`, or None."""
+        value = self.newer.get(key)
+        return self.older.get(key) if value is None else value
+
+    def put(self, key: int, value: Value) -> None:
+        """Remember `value` under `key`; a later value replaces an earlier one."""
+        if len(self.newer) >= self.bound.capacity:
+            self.rotate()
+        self.newer[key] = value
+        self.fresh[key] = value
+
+    def advance(self, now_ms: int, needed_since_ms: int) -> None:
+        """Tell the table the watermark, and since when an entry's event time (its first element) still matters."""
+        self.now_ms, self.needed_since_ms = now_ms, needed_since_ms
+        if not self.started_ms:
+            self.started_ms = now_ms
+        elif self.newer and now_ms - self.started_ms >= self.bound.horizon_ms:
+            self.rotate()
+
+    def rotate(self) -> None:
+        """Begin a new generation, and forget the one before the last.
+
+        It happens at a record, never at a checkpoint, so that it does not depend on when the worker wrote.
+        """
+        self._seal_fresh()
+        since = self.needed_since_ms
+        self.forgotten += sum(value[0] >= since for value in self.older.values())
+        self.older, self.newer = self.newer, {}
+        self.generation += 1
+        self.started_ms = self.now_ms
+        self._chunk, self._tail = 0, b""
+
+    # -- storage: field names and frames ----------------------------------------------------------------------------
+
+    def take_fresh(self) -> dict[str, bytes]:
+        """Return the fields to write so that everything put so far is stored; empty when nothing is fresh."""
+        self._seal_fresh()
+        fields, self._unwritten = self._unwritten, {}
+        return fields
+
+    def _seal_fresh(self) -> None:
+        if not self.fresh:
+            return
+        frame = _encode(self.fresh)
+        self._tail += len(frame).to_bytes(4, "big") + frame
+        self._unwritten[f"j:{self.name}:{self.generation}:{self._chunk}"] = self._tail
+        if len(self._tail) >= CHUNK_BYTES:
+            self._chunk, self._tail = self._chunk + 1, b""
+        self.fresh = {}
+
+    def restore(self, generation: int, started_ms: int, forgotten: int, chunks: dict[tuple[int, int], bytes]) -> None:
+        """Rebuild the table from the stored chunks, keyed by (generation, chunk)."""
+        self.generation, self.started_ms, self.forgotten = generation, started_ms, forgotten
+        for (owner, number), content in sorted(chunks.items()):
+            if owner not in (generation, generation - 1):
+                continue
+            target = self.newer if owner == generation else self.older
+            for frame in _frames(content):
+                target.update(_decode(frame))
+            if owner == generation:
+                is_closed = len(content) >= CHUNK_BYTES
+                self._chunk, self._tail = (number + 1, b"") if is_closed else (number, content)
+
+    def is_stale(self, generation: int) -> bool:
+        """Say whether a stored generation is forgotten, so that its fields may be deleted."""
+        return generation < self.generation - 1
+
+
+def _frames(content: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        yield content[at + 4 : at + 4 + length]
+        at += 4 + length

@@ -1,0 +1,83 @@
+"""Slices: the combinations of dimension values that cells are kept for, numbered and bounded.
+
+Each partition numbers its own slices in order of first sight; the numbering is stored with its cells. The table
+is bounded: beyond the bound the fine dimensions of a new slice become `other`, then its surface does, so a bad
+producer can neither fill the memory nor the label space. What that cost is counted.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+NONE: Final = "none"
+OTHER: Final = "other"
+
+
+class Slice(NamedTuple):
+    """One combination of dimension values."""
+
+    surface: str
+    arm: str
+    policy: str
+    segment: str
+    channel: str
+    device: str
+
+
+DIMENSIONS: Final = Slice._fields
+
+Key = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+
+
+class SliceTable:
+    """Slice <-> number. Mutable state: the table only grows, to at most `limit` plus the coarse rows."""
+
+    __slots__ = ("limit", "overflowed", "slices", "_numbers", "_stored")
+
+    def __init__(self, limit: int, slices: Iterable[Slice] = ()) -> None:
+        self.limit = limit
+        self.slices: list[Slice] = []
+        self.overflowed = 0
+        self._numbers: dict[Key, int] = {}
+        for slice_ in slices:
+            self._append(slice_)
+        self._stored = len(self.slices)
+
+    def number(self, key: Key) -> int:
+        """Return the number of the slice with these values; None values read `none`."""
+        number = self._numbers.get(key)
+        return self._intern(key) if number is None else number
+
+    @property
+    def has_grown(self) -> bool:
+        """Say whether there are slices that `mark_stored` has not seen."""
+        return len(self.slices) > self._stored
+
+    def mark_stored(self) -> None:
+        """Note that the table as it is now has been written."""
+        self._stored = len(self.slices)
+
+    def _intern(self, key: Key) -> int:
+        whole = Slice(*(value or NONE for value in key))
+        coarse = Slice(whole.surface, whole.arm, OTHER, OTHER, OTHER, OTHER)
+        last = Slice(OTHER, whole.arm, OTHER, OTHER, OTHER, OTHER)
+        # Three cases: room for the slice; room for its surface and arm; only the arm can be told apart.
+        for candidate, limit in ((whole, self.limit), (coarse, self.limit + self.limit // 4)):
+            known = self._numbers.get(candidate)
+            if known is None and len(self.slices) >= limit:
+                continue
+            if candidate is coarse:
+                self.overflowed += 1
+            number = self._append(candidate) if known is None else known
+            # The alias with None values is remembered only for slices that are themselves remembered:
+            # what overflowed is looked up anew each time, or the alias table would be the unbounded one.
+            if candidate is whole:
+                self._numbers[key] = number
+            return number
+        self.overflowed += 1
+        known = self._numbers.get(last)
+        return self._append(last) if known is None else known
+
+    def _append(self, slice_: Slice) -> int:
+        self.slices.append(slice_)
+        self._numbers[slice_] = number = len(self.slices) - 1
+        return number

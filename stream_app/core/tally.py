@@ -1,0 +1,119 @@
+"""Measures and tallies: what is added, and the group in which it is added.
+
+A `Measure` says on which occasion it grows and by how much: always by an integer, so that sums are exact, do not
+depend on order, and are bit-identical after replay, merge and recovery. A `Tally` is the vector of all measures.
+The aggregation loop adds in place to plain lists that it owns; `Tally` is the value that everyone else passes on.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from operator import add, neg, sub
+from typing import Any, NamedTuple
+
+
+class Occasion(IntEnum):
+    """What happened, once attribution has decided whose credit it is."""
+
+    IMPRESSION = 0
+    SESSION = 1
+    CLICK = 2
+    REPEAT_CLICK = 3
+    CONVERSION = 4
+    CONVERTED_SESSION = 5
+    REVENUE = 6
+    SESSION_REVENUE = 7
+    FOREIGN_REVENUE = 8
+    EXCLUDED = 9
+    OTHER = 10
+
+
+class Money(NamedTuple):
+    """The subject of a revenue credit, in minor units: what is added, and what its session had earned before."""
+
+    minor: int
+    before_minor: int = 0
+
+
+def one(_: Any) -> int:
+    """Lift any subject to 1: the measure counts."""
+    return 1
+
+
+class Measure(NamedTuple):
+    """An additive integer.
+
+    `on` is the occasion it grows on; `lift` maps the occasion's subject (the event, or Money) to the amount;
+    with `given`, it grows only where that attribute of the subject is not None.
+    """
+
+    name: str
+    help: str
+    unit: str
+    on: Occasion
+    lift: Callable[[Any], int] = one
+    given: str | None = None
+
+
+class Tally(tuple[int, ...]):
+    """An immutable vector of measures: a commutative group under `+`, with `zero(width)` and unary minus."""
+
+    __slots__ = ()
+
+    @classmethod
+    def zero(cls, width: int) -> "Tally":
+        """Return the neutral element of `width` measures."""
+        return cls((0,) * width)
+
+    @classmethod
+    def total(cls, tallies: Iterable[Sequence[int]], width: int) -> "Tally":
+        """Return the sum of `tallies`."""
+        sums = [0] * width
+        for tally in tallies:
+            add_into(sums, tally)
+        return cls(sums)
+
+    def __add__(self, other: Sequence[int]) -> "Tally":  # type: ignore[override]  # a vector sum, not concatenation
+        """Return the sum, measure by measure."""
+        return Tally(map(add, self, other))
+
+    def __sub__(self, other: Sequence[int]) -> "Tally":
+        """Return the difference, measure by measure."""
+        return Tally(map(sub, self, other))
+
+    def __neg__(self) -> "Tally":
+        """Return the inverse element."""
+        return Tally(map(neg, self))
+
+
+def add_into(sums: list[int], tally: Sequence[int]) -> None:
+    """Add `tally` to `sums` in place: the same group, without a new object."""
+    for index, amount in enumerate(tally):
+        if amount:
+            sums[index] += amount
+
+
+def subtract_from(sums: list[int], tally: Sequence[int]) -> None:
+    """Subtract `tally` from `sums` in place."""
+    for index, amount in enumerate(tally):
+        if amount:
+            sums[index] -= amount
+
+
+class Plan(NamedTuple):
+    """Measures compiled for the loop: per occasion, what grows by one and what must be computed."""
+
+    width: int
+    steps: tuple[tuple[tuple[int, ...], tuple[tuple[str, tuple[tuple[int, Callable[[Any], int]], ...]], ...]], ...]
+
+    @classmethod
+    def of(cls, measures: Sequence[Measure]) -> "Plan":
+        """Compile `measures`; their order is the layout of the vector."""
+        steps = []
+        for occasion in Occasion:
+            ones = tuple(i for i, m in enumerate(measures) if m.on is occasion and m.lift is one and not m.given)
+            lifted: dict[str, list[tuple[int, Callable[[Any], int]]]] = {}
+            for index, measure in enumerate(measures):
+                if measure.on is occasion and index not in ones:
+                    lifted.setdefault(measure.given or "", []).append((index, measure.lift))
+            steps.append((ones, tuple((given, tuple(pairs)) for given, pairs in lifted.items())))
+        return cls(len(measures), tuple(steps))

@@ -1,0 +1,34 @@
+"""How a metric is declared: as data. `statistics.lowering` turns the declaration and a tally into an Estimate."""
+
+from typing import Literal, NamedTuple
+
+Method = Literal["proportion", "mean"]
+
+
+class Metric(NamedTuple):
+    """An answer derived from measures, read from a window's tally.
+
+    `method` says how the value and its interval come from the measures:
+
+    - `proportion`: `total` of `count` trials succeeded; Wilson score interval.
+    - `mean`: the mean of `count` amounts that sum to `total` and whose squares sum to `squares`; normal interval,
+      cut at `lowest` and `highest`. Amounts are stored `scale` times as large as they are shown, squares
+      `squares_scale` times.
+
+    With fewer than `at_least` in `count` there is no estimate.
+    """
+
+    name: str
+    title: str
+    help: str
+    unit: str
+    method: Method
+    total: str
+    count: str
+    squares: str = ""
+    scale: int = 1
+    squares_scale: int = 1
+    lowest: float | None = 0.0
+    highest: float | None = None
+    at_least: int = 1
+    is_up_good: bool = True
