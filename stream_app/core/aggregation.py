@@ -73,12 +73,14 @@ class Cells:
         tally = rows.get(slice_number)
         if tally is None:
             tally = rows[slice_number] = [0] * self._plan.width
-        ones, lifted = self._steps[occasion]
+        ones, groups = self._steps[occasion]
         for index in ones:
             tally[index] += 1
-        for given, pairs in lifted:
+        for given, ones, lifts in groups:
             if not given or getattr(subject, given) is not None:
-                for index, lift in pairs:
+                for index in ones:
+                    tally[index] += 1
+                for index, lift in lifts:
                     tally[index] += lift(subject)
 
     @property
@@ -138,9 +140,9 @@ class Cells:
             changed.clear()
         if len(self.hours) > 2:
             newest = max(self.hours)
-            for start, rows in self.hours.items():
-                if start != newest and not isinstance(rows, bytes):
-                    self.hours[start] = cells.pack_rows(rows)
+            for start, hour in self.hours.items():
+                if start != newest and not isinstance(hour, bytes):
+                    self.hours[start] = cells.pack_rows(hour)
         return fields
 
     def take_moved(self) -> Rows:

@@ -44,18 +44,24 @@ class Generation(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Head(msgspec.Struct, array_like=True, kw_only=True):
-    """What is known of a partition at `@off`. `applied` is the number of records that led there."""
+    """What is known of a partition at `@off`.
+
+    `applied` is the number of records that led there from `first_offset`, `skipped_offsets` the number of offsets that
+    held none; `anchor` is the fingerprint of the last record applied, at `anchor_offset`.
+    """
 
     applied: int = 0
     newest_ms: int = 0
     floor_ms: int = 0
-    outcomes: dict[str, int] = {}  # noqa: RUF012  # msgspec copies an empty mutable default
-    rejected: dict[str, int] = {}  # noqa: RUF012  # as above
-    remembered: dict[str, Generation] = {}  # noqa: RUF012  # as above
+    outcomes: dict[str, int] = {}  # msgspec copies an empty mutable default
+    rejected: dict[str, int] = {}  # as above
+    remembered: dict[str, Generation] = {}  # as above
     overflowed: int = 0
     first_offset: int = 0
     skipped_offsets: int = 0
     written_ms: int = 0
+    anchor_offset: int = 0
+    anchor: int = 0
 
 
 class Alive(msgspec.Struct, array_like=True, frozen=True):

@@ -78,9 +78,7 @@ def encode(event: Event | Input) -> bytes:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the events topic and the admin topic."""
-    (events, inputs), components = msgspec.json.schema_components(
-        (AnyEvent, AnyInput), ref_template="#/$defs/{name}"
-    )
+    (events, inputs), components = msgspec.json.schema_components((AnyEvent, AnyInput), ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:lynceus:events:v{SCHEMA_VERSION}",

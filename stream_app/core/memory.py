@@ -9,6 +9,7 @@ generations, read back in order, give the same table again.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,12 +30,20 @@ class Bound(NamedTuple):
 
 
 class Remembered:
-    """A bounded table from 64-bit keys to short integer tuples. Mutable state: all of it, owned by one partition."""
+    """A bounded table from 64-bit keys to short integer tuples. Mutable state: all of it, owned by one partition.
+
+    With `append_only`, an entry is put once and never replaced: then what is fresh is the end of the newer
+    generation (dictionaries keep their order), and nothing has to be noted per record.
+    """
 
     __slots__ = (
         "_chunk",
+        "_sealed",
+        "_stale",
+        "_stored",
         "_tail",
         "_unwritten",
+        "append_only",
         "bound",
         "forgotten",
         "fresh",
@@ -47,8 +56,9 @@ class Remembered:
         "started_ms",
     )
 
-    def __init__(self, name: str, bound: Bound) -> None:
+    def __init__(self, name: str, bound: Bound, *, append_only: bool = False) -> None:
         self.name = name
+        self.append_only = append_only
         self.bound = bound
         self.newer: dict[int, Value] = {}
         self.older: dict[int, Value] = {}
@@ -59,6 +69,9 @@ class Remembered:
         self._chunk = 0
         self._tail = b""
         self._unwritten: dict[str, bytes] = {}
+        self._sealed = 0
+        self._stored: dict[int, set[str]] = {}
+        self._stale: list[str] = []
         self.now_ms = self.needed_since_ms = 0
 
     def __len__(self) -> int:
@@ -77,7 +90,8 @@ class Remembered:
         if len(self.newer) >= self.bound.capacity:
             self.rotate()
         self.newer[key] = value
-        self.fresh[key] = value
+        if not self.append_only:
+            self.fresh[key] = value
 
     def advance(self, now_ms: int, needed_since_ms: int) -> None:
         """Tell the table the watermark, and since when an entry's event time (its first element) still matters."""
@@ -95,10 +109,11 @@ class Remembered:
         self._seal_fresh()
         since = self.needed_since_ms
         self.forgotten += sum(value[0] >= since for value in self.older.values())
-        self.older, self.newer = self.newer, {}
+        self.older, self.newer, self._sealed = self.newer, {}, 0
         self.generation += 1
         self.started_ms = self.now_ms
         self._chunk, self._tail = 0, b""
+        self._stale += sorted(self._stored.pop(self.generation - 2, ()))
 
     # -- storage: field names and frames ----------------------------------------------------------------------------
 
@@ -108,12 +123,23 @@ class Remembered:
         fields, self._unwritten = self._unwritten, {}
         return fields
 
+    def take_stale(self) -> list[str]:
+        """Return the stored fields of forgotten generations, to be deleted some time after the next checkpoint."""
+        stale, self._stale = self._stale, []
+        return stale
+
     def _seal_fresh(self) -> None:
-        if not self.fresh:
+        fresh = self.fresh
+        if self.append_only:
+            fresh = dict(islice(self.newer.items(), self._sealed, None))
+            self._sealed = len(self.newer)
+        if not fresh:
             return
-        frame = _encode(self.fresh)
+        frame = _encode(fresh)
         self._tail += len(frame).to_bytes(4, "big") + frame
-        self._unwritten[f"j:{self.name}:{self.generation}:{self._chunk}"] = self._tail
+        field = f"j:{self.name}:{self.generation}:{self._chunk}"
+        self._unwritten[field] = self._tail
+        self._stored.setdefault(self.generation, set()).add(field)
         if len(self._tail) >= CHUNK_BYTES:
             self._chunk, self._tail = self._chunk + 1, b""
         self.fresh = {}
@@ -122,18 +148,18 @@ class Remembered:
         """Rebuild the table from the stored chunks, keyed by (generation, chunk)."""
         self.generation, self.started_ms, self.forgotten = generation, started_ms, forgotten
         for (owner, number), content in sorted(chunks.items()):
+            field = f"j:{self.name}:{owner}:{number}"
             if owner not in (generation, generation - 1):
+                self._stale.append(field)
                 continue
+            self._stored.setdefault(owner, set()).add(field)
             target = self.newer if owner == generation else self.older
             for frame in _frames(content):
                 target.update(_decode(frame))
             if owner == generation:
                 is_closed = len(content) >= CHUNK_BYTES
                 self._chunk, self._tail = (number + 1, b"") if is_closed else (number, content)
-
-    def is_stale(self, generation: int) -> bool:
-        """Say whether a stored generation is forgotten, so that its fields may be deleted."""
-        return generation < self.generation - 1
+        self._sealed = len(self.newer)
 
 
 def _frames(content: bytes) -> Iterator[bytes]:

@@ -1,12 +1,12 @@
 """Event time: panes, hours, watermark, windows. All intervals are half-open, all times milliseconds UTC.
 
-    panes   |-10 s-|-10 s-|-10 s-| ...            two hours of them, then they are folded into
-    hours   |--------------- 1 h ----------------| ...      28 days of these
+panes   |-10 s-|-10 s-|-10 s-| ...            two hours of them, then they are folded into
+hours   |--------------- 1 h ----------------| ...      28 days of these
 
-    floor                         watermark   newest
-      |  panes, may still change  :  ~ 10 s ~  |
-    --+---------------------------+-----------+-----> event time
-      older: only in hours        `-- no event this old is expected any more
+floor                         watermark   newest
+|  panes, may still change  :  ~ 10 s ~  |
+--+---------------------------+-----------+-----> event time
+older: only in hours        `-- no event this old is expected any more
 """
 
 from typing import Final, NamedTuple
@@ -53,7 +53,10 @@ class Window(NamedTuple):
 
 
 class Watermark:
-    """How far one partition's event time is believed complete. Mutable state: `newest_ms`, which never falls."""
+    """How far one partition's event time is believed complete. Mutable state: `newest_ms`, which never falls.
+
+    The watermark moves in whole panes, so that it is the same wherever in a pane a worker looks at it.
+    """
 
     __slots__ = ("lateness_ms", "newest_ms", "out_of_orderness_ms")
 
@@ -69,7 +72,7 @@ class Watermark:
     @property
     def at_ms(self) -> int:
         """The watermark itself."""
-        return max(0, self.newest_ms - self.out_of_orderness_ms)
+        return max(0, pane_start(self.newest_ms) - self.out_of_orderness_ms)
 
     @property
     def sealed_before_ms(self) -> int:

@@ -31,20 +31,20 @@ Key = tuple[str | None, str | None, str | None, str | None, str | None, str | No
 class SliceTable:
     """Slice <-> number. Mutable state: the table only grows, to at most `limit` plus the coarse rows."""
 
-    __slots__ = ("limit", "overflowed", "slices", "_numbers", "_stored")
+    __slots__ = ("_stored", "limit", "numbers", "overflowed", "slices")
 
     def __init__(self, limit: int, slices: Iterable[Slice] = ()) -> None:
         self.limit = limit
         self.slices: list[Slice] = []
         self.overflowed = 0
-        self._numbers: dict[Key, int] = {}
+        self.numbers: dict[Key, int] = {}
         for slice_ in slices:
             self._append(slice_)
         self._stored = len(self.slices)
 
     def number(self, key: Key) -> int:
         """Return the number of the slice with these values; None values read `none`."""
-        number = self._numbers.get(key)
+        number = self.numbers.get(key)
         return self._intern(key) if number is None else number
 
     @property
@@ -62,7 +62,7 @@ class SliceTable:
         last = Slice(OTHER, whole.arm, OTHER, OTHER, OTHER, OTHER)
         # Three cases: room for the slice; room for its surface and arm; only the arm can be told apart.
         for candidate, limit in ((whole, self.limit), (coarse, self.limit + self.limit // 4)):
-            known = self._numbers.get(candidate)
+            known = self.numbers.get(candidate)
             if known is None and len(self.slices) >= limit:
                 continue
             if candidate is coarse:
@@ -71,13 +71,13 @@ class SliceTable:
             # The alias with None values is remembered only for slices that are themselves remembered:
             # what overflowed is looked up anew each time, or the alias table would be the unbounded one.
             if candidate is whole:
-                self._numbers[key] = number
+                self.numbers[key] = number
             return number
         self.overflowed += 1
-        known = self._numbers.get(last)
+        known = self.numbers.get(last)
         return self._append(last) if known is None else known
 
     def _append(self, slice_: Slice) -> int:
         self.slices.append(slice_)
-        self._numbers[slice_] = number = len(self.slices) - 1
+        self.numbers[slice_] = number = len(self.slices) - 1
         return number

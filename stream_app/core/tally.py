@@ -99,21 +99,35 @@ def subtract_from(sums: list[int], tally: Sequence[int]) -> None:
             sums[index] -= amount
 
 
+Lifts = tuple[tuple[int, Callable[[Any], int]], ...]
+
+
+class Group(NamedTuple):
+    """Measures of one occasion that depend on the same attribute of its subject ("" for none)."""
+
+    given: str
+    ones: tuple[int, ...]
+    lifts: Lifts
+
+
 class Plan(NamedTuple):
-    """Measures compiled for the loop: per occasion, what grows by one and what must be computed."""
+    """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more."""
 
     width: int
-    steps: tuple[tuple[tuple[int, ...], tuple[tuple[str, tuple[tuple[int, Callable[[Any], int]], ...]], ...]], ...]
+    steps: tuple[tuple[tuple[int, ...], tuple[Group, ...]], ...]
 
     @classmethod
     def of(cls, measures: Sequence[Measure]) -> "Plan":
         """Compile `measures`; their order is the layout of the vector."""
         steps = []
         for occasion in Occasion:
-            ones = tuple(i for i, m in enumerate(measures) if m.on is occasion and m.lift is one and not m.given)
-            lifted: dict[str, list[tuple[int, Callable[[Any], int]]]] = {}
-            for index, measure in enumerate(measures):
-                if measure.on is occasion and index not in ones:
-                    lifted.setdefault(measure.given or "", []).append((index, measure.lift))
-            steps.append((ones, tuple((given, tuple(pairs)) for given, pairs in lifted.items())))
+            own = [(index, measure) for index, measure in enumerate(measures) if measure.on is occasion]
+            groups = []
+            for given in dict.fromkeys(measure.given or "" for _, measure in own):
+                ones = tuple(i for i, m in own if (m.given or "") == given and m.lift is one)
+                lifts = tuple((i, m.lift) for i, m in own if (m.given or "") == given and m.lift is not one)
+                groups.append(Group(given, ones, lifts))
+            always = next((group.ones for group in groups if not group.given), ())
+            rest = tuple(g if g.given else g._replace(ones=()) for g in groups if g.given or g.lifts)
+            steps.append((always, rest))
         return cls(len(measures), tuple(steps))

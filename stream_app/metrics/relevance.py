@@ -14,11 +14,13 @@ MICROS: Final = 1_000_000
 
 
 def _micros(impression: Impression) -> int:
-    return round((impression.relevance or 0.0) * MICROS)
+    relevance = impression.relevance or 0.0
+    return int(relevance * MICROS + 0.5)
 
 
 def _square_micros(impression: Impression) -> int:
-    return round((impression.relevance or 0.0) ** 2 * MICROS)
+    relevance = impression.relevance or 0.0
+    return int(relevance * relevance * MICROS + 0.5)
 
 
 MEASURES: Final = (

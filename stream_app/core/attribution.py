@@ -1,0 +1,342 @@
+"""Attribution: which impression earned this, in which slice and pane is it counted.
+
+    impression --------- click ------------------------- conversion
+        |<- click window ->|                                  |
+        |                  |<- conversion window after click ->|
+        |<--------- conversion window after view ------------->|
+
+Everything is credited to the pane and slice of the *impression* (or of the session's first impression), so that a
+numerator never exceeds its denominator; such values settle until the windows have passed. What is not found, or found
+too late, is `unmatched`, never guessed. A click that overtakes its impression waits for it.
+
+Consent: without `analytics` an event counts in totals and is joined by its decision alone; nothing is kept under the
+user or the session. Bots and tests are counted apart and leave no state.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from xxhash import xxh3_64_intdigest as digest
+
+from stream_app.core.aggregation import Cells
+from stream_app.core.events import (
+    AnyEvent,
+    Arm,
+    Assignment,
+    Click,
+    Consent,
+    Conversion,
+    Event,
+    Impression,
+    Order,
+)
+from stream_app.core.memory import Bound, Remembered
+from stream_app.core.slices import SliceTable
+from stream_app.core.tally import Money, Occasion
+
+_MASK: Final = 2**64 - 1
+_ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
+_NO_SESSION: Final = 0
+_NO_USER: Final = 0
+
+IMPRESSION, SESSION, CLICK = int(Occasion.IMPRESSION), int(Occasion.SESSION), int(Occasion.CLICK)
+
+
+class Rules(NamedTuple):
+    """What decides whose credit an event is. Milliseconds; part of the stored configuration."""
+
+    currency: str = "EUR"
+    click_window_ms: int = 600_000
+    view_conversion_window_ms: int = 86_400_000
+    click_conversion_window_ms: int = 7 * 86_400_000
+    session_gap_ms: int = 1_800_000
+    out_of_orderness_ms: int = 10_000
+    lateness_ms: int = 300_000
+    future_ms: int = 60_000
+    max_slices: int = 1_000
+    max_remembered: int = 200_000
+
+
+class Joins:
+    """What one partition remembers for attribution: bounded tables keyed by 64-bit hashes.
+
+    ids          event id                 -> (pane,)
+    impressions  decision and item        -> (at, slice, session exposure, user); also the decision's first, by itself
+    clicks       impression               -> (at, user)
+    waiting      impression not yet seen  -> (at of the click, user)
+    exposures    session, surface and arm -> (at, slice) of the first impression
+    spent        exposure that converted  -> (at, revenue so far in minor units)
+    sessions     user without session ids -> (last activity, start)
+    arms         user                     -> (at, arm by number)
+
+    Who looked and clicked last is derived from `impressions` and `clicks`, and forgotten with them: for that, the
+    two are only ever appended to, and an impression's own key stands after its decision's.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        capacity = rules.max_remembered // 2
+        join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
+
+        def table(name: str, horizon_ms: int, *, append_only: bool = False) -> Remembered:
+            return Remembered(name, Bound(capacity, horizon_ms), append_only=append_only)
+
+        self.ids = table("ids", join_ms, append_only=True)
+        self.impressions = table("impressions", join_ms, append_only=True)
+        self.clicks = table("clicks", join_ms, append_only=True)
+        self.waiting = table("waiting", max(rules.click_window_ms, 1))
+        self.exposures = table("exposures", join_ms, append_only=True)
+        self.spent = table("spent", join_ms)
+        self.sessions = table("sessions", rules.session_gap_ms * 4)
+        self.arms = table("arms", 28 * 86_400_000)
+
+    @property
+    def tables(self) -> Sequence[Remembered]:
+        """All tables, in a fixed order."""
+        return (
+            self.ids, self.impressions, self.clicks, self.waiting,
+            self.exposures, self.spent, self.sessions, self.arms,
+        )  # fmt: skip
+
+    def advance(self, watermark_ms: int, rules: Rules, sealed_before_ms: int) -> None:
+        """Pass the watermark on: what is older than a table's window no longer matters to it."""
+        join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
+        since = watermark_ms - join_ms
+        for table in (self.impressions, self.clicks, self.exposures, self.spent):
+            table.advance(watermark_ms, since)
+        # A duplicate of a sealed pane would be late anyway: forgetting its id can change no count.
+        self.ids.advance(watermark_ms, sealed_before_ms)
+        self.waiting.advance(watermark_ms, watermark_ms - rules.out_of_orderness_ms)
+        self.sessions.advance(watermark_ms, watermark_ms - rules.session_gap_ms)
+        self.arms.advance(watermark_ms, watermark_ms - 28 * 86_400_000)
+
+
+class LastTouches:
+    """user -> impression that the user last saw or clicked; as forgetful as the table it is derived from."""
+
+    __slots__ = ("generation", "newer", "older")
+
+    def __init__(self, generation: int = 0) -> None:
+        self.newer: dict[int, int] = {}
+        self.older: dict[int, int] = {}
+        self.generation = generation
+
+    def put(self, user: int, impression: int, generation: int) -> None:
+        """Note the touch; `generation` is that of the table in which the impression stands."""
+        if generation != self.generation:
+            self.older, self.newer, self.generation = self.newer, {}, generation
+        self.newer[user] = impression
+
+    def get(self, user: int) -> int | None:
+        """Return the impression touched last, or None."""
+        impression = self.newer.get(user)
+        return self.older.get(user) if impression is None else impression
+
+
+class Attribution:
+    """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
+
+    def __init__(self, rules: Rules, joins: Joins, slices: SliceTable, cells: Cells) -> None:
+        self.rules = rules
+        self.joins = joins
+        self.slices = slices
+        self.cells = cells
+        self._add = cells.add
+        self._numbers = slices.numbers
+        self._mixes: list[int] = []
+        self._seen = LastTouches()
+        self._clicked = LastTouches()
+        self._derive_touches()
+        self._by_type: dict[type[Event], Callable[..., bool]] = {
+            Impression: self._impression,
+            Click: self._click,
+            Conversion: self._conversion,
+            Order: self._order,
+            Assignment: self._assignment,
+        }
+
+    def credit(self, event: AnyEvent) -> bool:
+        """Credit an event; False when nothing was found that earned it."""
+        if event.bot or event.test:
+            self._add(event.ts, self._slice(event), Occasion.EXCLUDED, event)
+            return True
+        handler = self._by_type.get(type(event))
+        if handler is not None:
+            return handler(event)
+        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
+        return True
+
+    def _slice(self, event: Event) -> int:
+        arm: str | None = event.arm
+        if arm is None and (user := self._user(event)) and (assigned := self.joins.arms.get(user)):
+            arm = _ARMS[assigned[1]]
+        return self.slices.number((event.surface, arm, event.policy, event.segment, event.channel, event.device))
+
+    def _impression(self, event: Impression) -> bool:
+        # Most events are impressions: this method is written for speed, with what the others call written out.
+        at, joins = event.ts, self.joins
+        key = (event.surface, event.arm, event.policy, event.segment, event.channel, event.device)
+        number = self._numbers.get(key)
+        if number is None or event.arm is None:
+            number = self._slice(event)
+        self._add(at, number, IMPRESSION, event)
+        consent = event.consent
+        if consent is None or consent.analytics:
+            user = digest(event.user.encode())
+            session = digest(event.session.encode()) if event.session else self._derived_session(at, user)
+            exposure = session ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
+            exposures = joins.exposures
+            if exposure not in exposures.newer and exposure not in exposures.older:
+                exposures.put(exposure, (at, number))
+                self._add(at, number, SESSION, event)
+        else:
+            user, exposure = _NO_USER, _NO_SESSION
+        decision = digest(event.decision.encode())
+        shown = decision ^ (digest(event.item.encode()) * 3 & _MASK)
+        impressions = joins.impressions
+        if shown in impressions.newer or shown in impressions.older:
+            return True  # seen again: a further impression; clicks stay with the first one
+        record = (at, number, exposure, user)
+        if decision not in impressions.newer and decision not in impressions.older:
+            impressions.put(decision, record)
+        impressions.put(shown, record)
+        if user:
+            self._seen.put(user, shown, impressions.generation)
+        if joins.waiting.newer or joins.waiting.older:
+            self._release(shown, record)
+        return True
+
+    def _release(self, key: int, record: tuple[int, ...]) -> None:
+        """Credit the click that overtook this impression, if one is waiting and has not been released before."""
+        waiting = self.joins.waiting.get(key)
+        if waiting is not None and waiting[0] and self._within_click_window(waiting[0], record[0]):
+            self.joins.waiting.put(key, (0, 0))
+            self._click_on(key, record, waiting[0])
+            self.released += 1
+
+    released: int = 0
+    """Clicks that were reported unmatched and found their impression later; the processor takes them back."""
+
+    def _within_click_window(self, click_ms: int, impression_ms: int) -> bool:
+        elapsed = click_ms - impression_ms
+        return -self.rules.out_of_orderness_ms <= elapsed <= self.rules.click_window_ms
+
+    def _click(self, event: Click) -> bool:
+        key = _pair(digest(event.decision.encode()), event.item)
+        record = self.joins.impressions.get(key)
+        if record is None:
+            self.joins.waiting.put(key, (event.ts, self._user(event)))
+            return False
+        if not self._within_click_window(event.ts, record[0]):
+            return False
+        self._click_on(key, record, event.ts)
+        return True
+
+    def _click_on(self, key: int, record: tuple[int, ...], click_ms: int) -> None:
+        at, number, _, user = record
+        if key in self.joins.clicks:
+            self._add(at, number, Occasion.REPEAT_CLICK, None)
+            return
+        self._add(at, number, CLICK, None)
+        self.joins.clicks.put(key, (click_ms, user))
+        if user:
+            self._clicked.put(user, key, self.joins.clicks.generation)
+
+    def _conversion(self, event: Conversion) -> bool:
+        key = None
+        if event.decision is not None:
+            key = digest(event.decision.encode())
+            if event.item is not None:
+                key = _pair(key, event.item)
+        return self._convert(event, key, event.value_minor, event.currency)
+
+    def _order(self, event: Order) -> bool:
+        quoted = next((line for line in event.lines if line.decision is not None), None)
+        key = None
+        if quoted is not None and quoted.decision is not None:
+            key = _pair(digest(quoted.decision.encode()), quoted.item)
+        net = max(0, event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0))
+        return self._convert(event, key, net, event.currency)
+
+    def _convert(self, event: Event, key: int | None, value_minor: int | None, currency: str | None) -> bool:
+        record = self._earned(event, key)
+        if record is None:
+            return False
+        at, number, exposure, _ = record
+        self._add(at, number, Occasion.CONVERSION, event)
+        first = self.joins.exposures.get(exposure) if exposure else None
+        before = self.joins.spent.get(exposure) if first else None
+        if first is not None and before is None:
+            self._add(first[0], first[1], Occasion.CONVERTED_SESSION, event)
+        spent = before[1] if before else 0
+        if value_minor:
+            if currency not in (None, self.rules.currency):
+                self._add(at, number, Occasion.FOREIGN_REVENUE, event)
+            else:
+                self._add(at, number, Occasion.REVENUE, Money(value_minor))
+                if first is not None:
+                    self._add(first[0], first[1], Occasion.SESSION_REVENUE, Money(value_minor, spent))
+                    spent += value_minor
+        if first is not None:
+            self.joins.spent.put(exposure, (first[0], spent))
+        return True
+
+    def _earned(self, event: Event, key: int | None) -> tuple[int, ...] | None:
+        """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""
+        if key is not None:
+            return self._if_in_window(event.ts, key)
+        user = self._user(event)
+        if not user:
+            return None
+        for touches in (self._clicked, self._seen):
+            key = touches.get(user)
+            if key is not None and (record := self._if_in_window(event.ts, key)):
+                return record
+        return None
+
+    def _if_in_window(self, at_ms: int, key: int) -> tuple[int, ...] | None:
+        record = self.joins.impressions.get(key)
+        if record is None or at_ms < record[0] - self.rules.out_of_orderness_ms:
+            return None
+        click = self.joins.clicks.get(key)
+        if click is not None and at_ms - click[0] <= self.rules.click_conversion_window_ms:
+            return record
+        return record if at_ms - record[0] <= self.rules.view_conversion_window_ms else None
+
+    def _assignment(self, event: Assignment) -> bool:
+        if user := self._user(event):
+            self.joins.arms.put(user, (event.ts, _ARMS.index(event.arm)))
+        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
+        return True
+
+    def _user(self, event: Event) -> int:
+        consent: Consent | None = event.consent
+        return digest(event.user.encode()) if consent is None or consent.analytics else _NO_USER
+
+    def _derived_session(self, at: int, user: int) -> int:
+        """Return the key of the user's session at `at`, for events that name none: a gap of silence ends it."""
+        known = self.joins.sessions.get(user)
+        if known is not None and abs(at - known[0]) <= self.rules.session_gap_ms:
+            last, start = max(at, known[0]), known[1]
+        else:
+            last, start = at, at
+        self.joins.sessions.put(user, (last, start))
+        return (user + start * 0x9E3779B97F4A7C15) & _MASK
+
+    def _mix(self, number: int) -> int:
+        """Return a key of the slice's surface and arm: an exposure is a session there, whatever else differs."""
+        while number >= len(self._mixes):
+            slice_ = self.slices.slices[len(self._mixes)]
+            self._mixes.append(digest(f"{slice_.surface}\x1f{slice_.arm}".encode()))
+        return self._mixes[number]
+
+    def _derive_touches(self) -> None:
+        impressions, clicks = self.joins.impressions, self.joins.clicks
+        for touches, table, at in ((self._seen, impressions, 3), (self._clicked, clicks, 1)):
+            touches.generation = table.generation
+            for source, target in ((table.older, touches.older), (table.newer, touches.newer)):
+                target.update((value[at], key) for key, value in source.items() if value[at])
+
+
+def _pair(decision: int, item: str) -> int:
+    """Return the key of an item within a decision; unlike XOR alone, the two cannot be exchanged."""
+    return decision ^ (digest(item.encode()) * 3 & _MASK)

@@ -1,0 +1,206 @@
+"""The processor: a run of raw records of one partition in, cells and joins changed, and an account of each record.
+
+Every record ends in exactly one of counted, duplicate, late, future, unmatched, rejected, and which one is a function
+of the record, the state at its offset and the rules alone: no clock, no chunk boundary, no worker changes it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest as digest
+
+from stream_app.core import cells as layout
+from stream_app.core.aggregation import Cells
+from stream_app.core.attribution import Attribution, Joins, Rules
+from stream_app.core.codec import Rejected, decode
+from stream_app.core.events import Event
+from stream_app.core.panes import PANE_MS, Watermark
+from stream_app.core.slices import SliceTable
+from stream_app.core.tally import Plan
+
+COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
+
+
+class Span(NamedTuple):
+    """Records of one Kafka batch: their offsets, and when the broker appended the batch (ms).
+
+    `offsets` is None when they are contiguous from `first`.
+    """
+
+    first: int
+    arrived_ms: int
+    values: Sequence[bytes | None]
+    offsets: Sequence[int] | None = None
+
+    def offset(self, index: int) -> int:
+        """Return the offset of the record at `index`."""
+        return self.first + index if self.offsets is None else self.offsets[index]
+
+
+class SetApart(NamedTuple):
+    """A record that was not counted and is kept elsewhere: rejected, future or late."""
+
+    offset: int
+    value: bytes | None
+    outcome: str
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class BatchReport:
+    """What became of a run of records. `outcomes` adds up to `records`."""
+
+    records: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    events: Counter[type[Event]] = field(default_factory=Counter)
+    duplicates: Counter[type[Event]] = field(default_factory=Counter)
+    apart: list[SetApart] = field(default_factory=list)
+
+
+class Partition:
+    """The whole state of one partition at one offset: head, cells, joins and slices, rebuilt from stored fields."""
+
+    def __init__(self, plan: Plan, rules: Rules) -> None:
+        self.plan = plan
+        self.rules = rules
+        self.head = layout.Head()
+        self.cells = Cells(plan)
+        self.joins = Joins(rules)
+        self.slices = SliceTable(rules.max_slices)
+        self.watermark = Watermark(rules.out_of_orderness_ms, rules.lateness_ms)
+        self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
+
+    @classmethod
+    def restore(cls, plan: Plan, rules: Rules, fields: dict[str, bytes]) -> tuple["Partition", list[str]]:
+        """Rebuild the state from the fields of its hash; also return leftovers that may be deleted.
+
+        Raises KeyError or msgspec.MsgspecError when the fields are not a whole state.
+        """
+        self = cls(plan, rules)
+        head = self.head = layout.unpack_head(fields[layout.HEAD])
+        directory = layout.unpack_directory(fields[layout.DIRECTORY])
+        missing = next((name for name in directory if name not in fields), None)
+        if missing is not None:
+            raise KeyError(missing)
+        stale = self.cells.restore(
+            head.floor_ms, directory, ((f, v) for f, v in fields.items() if f.startswith(("p:", "h:")))
+        )
+        chunks: dict[str, dict[tuple[int, int], bytes]] = {}
+        for name, value in fields.items():
+            if name.startswith("j:"):
+                _, table, generation, chunk = name.split(":")
+                chunks.setdefault(table, {})[int(generation), int(chunk)] = value
+        for remembered in self.joins.tables:
+            at = head.remembered.get(remembered.name, layout.Generation(0, 0, 0))
+            remembered.restore(at.number, at.started_ms, at.forgotten, chunks.get(remembered.name, {}))
+            stale += remembered.take_stale()
+        self.slices = SliceTable(rules.max_slices, layout.unpack_slices(fields[layout.SLICES]))
+        self.slices.overflowed = head.overflowed
+        self.watermark.newest_ms = head.newest_ms
+        self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
+        self._advance()
+        return self, stale
+
+    def process(self, spans: Iterable[Span]) -> BatchReport:
+        """Apply the records in order. Never raises for what a record says."""
+        report = BatchReport()
+        for span in spans:
+            self._apply(span, report)
+        report.records = sum(report.outcomes.values())
+        head = self.head
+        head.applied += report.records
+        for name, number in report.outcomes.items():
+            head.outcomes[name] = head.outcomes.get(name, 0) + number
+        for reason, number in report.rejected.items():
+            head.rejected[reason] = head.rejected.get(reason, 0) + number
+        return report
+
+    def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
+        """Return every field that a checkpoint must write (but @off), and the names of fields to delete after it."""
+        fields = self.cells.take_changes()
+        stale: list[str] = self.cells.take_removed()
+        head = self.head
+        for remembered in self.joins.tables:
+            fields |= remembered.take_fresh()
+            head.remembered[remembered.name] = layout.Generation(
+                remembered.generation, remembered.started_ms, remembered.forgotten
+            )
+            stale += remembered.take_stale()
+        if self.slices.has_grown:
+            fields[layout.SLICES] = layout.pack(self.slices.slices)
+            self.slices.mark_stored()
+        head.newest_ms, head.floor_ms = self.watermark.newest_ms, self.cells.floor_ms
+        head.overflowed = self.slices.overflowed
+        fields[layout.HEAD] = layout.pack(head)
+        fields[layout.DIRECTORY] = layout.pack(self.cells.sequences)
+        return fields, stale
+
+    def _apply(self, span: Span, report: BatchReport) -> None:
+        outcomes, types = report.outcomes, report.events
+        ids = self.joins.ids
+        attribution, watermark = self.attribution, self.watermark
+        credit, id_of = attribution.credit, digest
+        arrived = span.arrived_ms
+        future = arrived + self.rules.future_ms
+        sealed_before = watermark.sealed_before_ms
+        pane: tuple[int] = (0,)
+        next_pane = watermark.newest_ms - watermark.newest_ms % PANE_MS + PANE_MS
+        released = attribution.released
+        counted = 0
+        for index, raw in enumerate(span.values):
+            event = decode(raw)
+            if isinstance(event, Rejected):
+                outcomes[REJECTED] += 1
+                report.rejected[event.reason] += 1
+                report.apart.append(SetApart(span.offset(index), raw, REJECTED, event.reason, event.detail))
+                continue
+            types[type(event)] += 1
+            at = event.ts
+            if at > future:
+                outcomes[FUTURE] += 1
+                report.apart.append(
+                    SetApart(span.offset(index), raw, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
+                )
+                continue
+            key = id_of(event.id.encode())
+            if key in ids.newer or key in ids.older:
+                outcomes[DUPLICATE] += 1
+                report.duplicates[type(event)] += 1
+                continue
+            if at < sealed_before:
+                outcomes[LATE] += 1
+                report.apart.append(
+                    SetApart(span.offset(index), raw, LATE, "late", f"its pane was sealed at {sealed_before}")
+                )
+                continue
+            start = at - at % PANE_MS
+            if start != pane[0]:
+                pane = (start,)
+            ids.put(key, pane)
+            if not credit(event):
+                outcomes[UNMATCHED] += 1
+                continue
+            counted += 1
+            # Time goes on only with what is counted, and never past the moment the broker received it.
+            if at >= next_pane and min(at, arrived) >= next_pane:
+                watermark.observe(min(at, arrived))
+                self._advance()
+                sealed_before = watermark.sealed_before_ms
+                next_pane = watermark.newest_ms - watermark.newest_ms % PANE_MS + PANE_MS
+            elif at > watermark.newest_ms:
+                watermark.observe(min(at, arrived))
+        outcomes[COUNTED] += counted
+        if attribution.released != released:
+            # Clicks that overtook their impression were unmatched until it came.
+            outcomes[COUNTED] += attribution.released - released
+            outcomes[UNMATCHED] -= attribution.released - released
+
+    def _advance(self) -> None:
+        """Let a new pane's worth of event time take effect: on what is remembered, and on which panes are folded."""
+        at = self.watermark.at_ms
+        self.joins.advance(at, self.rules, self.watermark.sealed_before_ms)
+        self.cells.advance(at)

@@ -1,0 +1,137 @@
+"""The counting agent: a batch in, cells and joins changed, a checkpoint when one is due.
+
+It yields nothing and raises nothing: a record that cannot be counted is set apart, and a fault of our own stops the
+partition rather than eat its log.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol
+
+import structlog
+from faust.types import TP
+
+from stream_app.core.events import LATEST_MS, MAX_RECORD_BYTES
+from stream_app.core.processor import LATE, Partition, SetApart, Span
+from stream_app.worker.batches import RecordBatch, after
+from stream_app.worker.checkpoint import FLUSH_AT_FIELDS, Checkpoints, Claim, anchor_of
+from stream_app.worker.instruments import Instruments
+
+log = structlog.get_logger(__name__)
+
+DEAD_LETTER_SAMPLE_BYTES = 1_024
+
+
+class Send(Protocol):
+    """Send a record to Kafka: returns a future that is done when Kafka has acknowledged it."""
+
+    def __call__(
+        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
+    ) -> Awaitable["asyncio.Future[object]"]:
+        """Send it."""
+
+
+class Counting:
+    """Applies batches to the claims they belong to. Mutable state: none; the claims are the checkpoints'."""
+
+    def __init__(
+        self,
+        partitions: Mapping[int, Partition],
+        checkpoints: Checkpoints,
+        instruments: Instruments,
+        send: Send,
+        reread: Callable[[TP, int, int], Awaitable[None]],
+        *,
+        dead_letters_topic: str,
+        late_topic: str,
+    ) -> None:
+        self._partitions = partitions
+        self._checkpoints = checkpoints
+        self._instruments = instruments
+        self._send = send
+        self._reread = reread
+        self._dead_letters_topic = dead_letters_topic
+        self._late_topic = late_topic
+
+    async def run(self, stream: AsyncIterator[RecordBatch]) -> None:
+        """Count batch after batch."""
+        async for batch in stream:
+            try:
+                await self.count(batch)
+            except Exception:
+                # A fault of ours. Its records must not be passed over: the partition stops and says so.
+                log.exception("counting failed", partition=batch.partition, start=batch.start)
+                self._checkpoints.halt(TP(batch.topic, batch.partition), "counting failed; see the log")
+
+    async def count(self, batch: RecordBatch) -> None:
+        """Count one batch, if it continues where its partition stands."""
+        tp = TP(batch.topic, batch.partition)
+        claim = self._checkpoints.claims.get(tp)
+        if claim is None or batch.epoch != claim.epoch:
+            return  # fetched for an owner or a position that is no more
+        if not self._is_same_log(claim, batch) or not await self._is_continuous(claim, batch):
+            return
+        for span, follow in batch.chunks():
+            if follow <= claim.position:
+                continue
+            await self._count_span(claim, after(span, claim.position), follow)
+            if claim.state.cells.changes >= FLUSH_AT_FIELDS and not await self._checkpoints.flush_one(claim):
+                return
+            # Short steps: the group membership, the metrics and other partitions are served in between.
+            await asyncio.sleep(0)
+            if self._checkpoints.claims.get(tp) is not claim:
+                return
+
+    async def _count_span(self, claim: Claim, span: Span, follow: int) -> None:
+        began = time.perf_counter()
+        report = self._partitions[claim.tp.partition].process((span,))
+        assert report.records == len(span.values), (report.records, len(span.values))
+        claim.position = follow
+        head = claim.state.head
+        if span.values:
+            last = len(span.values) - 1
+            head.anchor_offset, head.anchor = span.offset(last), anchor_of(span.values[last])
+            if span.arrived_ms < LATEST_MS:
+                claim.oldest_ms = min(claim.oldest_ms or span.arrived_ms, span.arrived_ms)
+        head.skipped_offsets = follow - head.first_offset - head.applied
+        self._instruments.processed(report, time.perf_counter() - began)
+        for apart in report.apart:
+            claim.sending.add(await self._set_apart(claim.tp, apart))
+
+    def _is_same_log(self, claim: Claim, batch: RecordBatch) -> bool:
+        """Compare the record before the claimed position with the one that was counted there."""
+        if claim.anchor is None:
+            return True
+        (offset, expected), claim.anchor = claim.anchor, None
+        first = batch.spans[0] if batch.spans else None
+        if first is None or first.offset(0) != offset or anchor_of(first.values[0]) == expected:
+            return True  # the same record, or one that compaction has removed: then nothing can be said
+        self._checkpoints.halt(claim.tp, f"the record at offset {offset} is not the one counted there: another log")
+        return False
+
+    async def _is_continuous(self, claim: Claim, batch: RecordBatch) -> bool:
+        """Say whether the batch continues the state; a hole is read again once, then accepted and counted."""
+        if batch.next <= claim.position:
+            return False
+        if batch.start <= claim.position:
+            return True
+        if claim.reread == claim.position:
+            log.warning("hole in the log", partition=claim.tp.partition, start=claim.position, end=batch.start)
+            self._instruments.gap(batch.start - claim.position)
+            return True
+        claim.reread = claim.position
+        claim.epoch = self._checkpoints.next_epoch()
+        await self._reread(claim.tp, claim.position, claim.epoch)
+        return False
+
+    async def _set_apart(self, tp: TP, apart: SetApart) -> "asyncio.Future[object]":
+        where = f"{tp.topic}/{tp.partition}/{apart.offset}".encode()
+        value = apart.value or b""
+        headers = [("reason", apart.reason.encode()), ("detail", apart.detail.encode()), ("version", b"1")]
+        if len(value) > MAX_RECORD_BYTES:
+            headers.append(("sha256", hashlib.sha256(value).hexdigest().encode()))
+            value = value[:DEAD_LETTER_SAMPLE_BYTES]
+        topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
+        return await self._send(topic, where, value, headers)

@@ -1,0 +1,199 @@
+"""The Faust app: its settings, its one table, its one agent, and the task that keeps the checkpoints going."""
+
+import gc
+import os
+import socket
+import sys
+import time
+from typing import Any, Final, cast
+
+import faust
+import structlog
+from faust.app.base import BootStrategy
+from faust.types import TP
+
+from stream_app.core import cells as layout
+from stream_app.core.attribution import Rules
+from stream_app.errors import LynceusError
+from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.settings import CountingSettings, Settings
+from stream_app.worker import broker, store
+from stream_app.worker.agents import Counting
+from stream_app.worker.checkpoint import Checkpoints
+from stream_app.worker.instruments import Instruments
+from stream_app.worker.tables import StateTable, StateTables
+from stream_app.worker.transport import Consumer
+from stream_app.worker.vitals import Vitals
+
+log = structlog.get_logger(__name__)
+
+CLAIM_EVERY_S: Final = 0.1
+HEARTBEAT_S: Final = 1.0
+NEVER: Final = 2**53
+
+
+class _Boot(BootStrategy):  # type: ignore[misc]  # Faust is untyped at this border
+    """Never start Faust's own web server: it listens everywhere and shows what is in the tables."""
+
+    enable_web = False
+
+
+class _RawSchema(faust.Schema):  # type: ignore[misc]  # as above
+    """Hands a RecordBatch through untouched: no codec, no headers, no reply-to."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Return the decoder that does not decode."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            del propagate
+            return app.create_event(None, message.value, {}, message)
+
+        return decode
+
+
+class App(faust.App):  # type: ignore[misc]  # as above
+    """Faust's app, with what the transport, the store and the command line ask of it.
+
+    Nothing is connected and nothing listens until it is started.
+    """
+
+    BootStrategy = _Boot
+
+    def __init__(self, settings: Settings) -> None:
+        kafka = settings.kafka
+        super().__init__(
+            settings.app,
+            broker=broker.urls(kafka),
+            broker_client_id=f"lynceus-worker-{os.getpid()}",
+            broker_commit_interval=settings.worker.flush_interval_s,
+            broker_commit_every=NEVER,
+            broker_session_timeout=kafka.session_timeout_s,
+            broker_heartbeat_interval=min(HEARTBEAT_S, kafka.session_timeout_s / 3),
+            broker_request_timeout=max(40.0, kafka.session_timeout_s * 2),
+            # Where to read is the checkpoint's business; a reset by the client would hide a gap.
+            consumer_auto_offset_reset="none",
+            store=settings.redis.url,
+            Table=StateTable,
+            TableManager=StateTables,
+            table_standby_replicas=0,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            stream_buffer_maxsize=8,
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            web_enabled=False,
+            worker_redirect_stdouts=False,
+            **broker.credentials(kafka),
+        )
+        self.settings = settings
+        self.events_topic = kafka.events_topic
+        self.isolation_level = kafka.isolation
+        self.instruments = Instruments()
+        self.redis = store.connect(settings.redis)
+        self.vitals = Vitals(self.instruments, settings.worker.metrics_host, settings.worker.metrics_port)
+        rules = rules_of(settings.counting)
+        self.checkpoints = Checkpoints(
+            lambda: self.redis,
+            lambda: cast(Consumer, self.consumer),
+            self.instruments,
+            app=settings.app,
+            worker=f"{socket.gethostname()}-{os.getpid()}",
+            plan=PLAN,
+            measures=[measure.name for measure in MEASURES],
+            rules=rules,
+            configuration=layout.fingerprint(MEASURES, rules._asdict().items()),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            clock_s=time.monotonic,
+        )
+
+    async def on_first_start(self) -> None:
+        """Look at the surroundings before joining the group; what is wrong is one line, and the end."""
+        try:
+            await self.preflight()
+        except LynceusError as error:
+            sys.stderr.write(f"lynceus worker: {error}\n")
+            raise SystemExit(1) from None
+        # What is loaded by now stays: the collector need not look at it again.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    async def preflight(self) -> None:
+        """Open /metrics, and check Redis and Kafka. Raises LynceusError."""
+        port = self.vitals.start()
+        warning = await store.check(self.redis, self.settings.redis.url)
+        if warning:
+            log.warning(warning)
+        self.checkpoints.cluster = await broker.cluster_id(self.settings.kafka)
+        self.instruments.redis_up(True)
+        log.info(
+            "worker starting",
+            app=self.settings.app,
+            kafka=self.settings.kafka.bootstrap,
+            redis=self.settings.redis.url,
+            metrics=f"{self.settings.worker.metrics_host}:{port}",
+        )
+
+    async def on_shutdown(self) -> None:
+        """Close what `preflight` opened, when everything else has stopped."""
+        await super().on_shutdown()
+        self.vitals.stop()
+        await self.redis.aclose()
+
+
+def rules_of(counting: CountingSettings) -> Rules:
+    """Return the rules of counting that the settings describe."""
+    return Rules(
+        currency=counting.currency,
+        click_window_ms=counting.click_window_s * 1000,
+        view_conversion_window_ms=counting.view_conversion_window_s * 1000,
+        click_conversion_window_ms=counting.click_conversion_window_s * 1000,
+        session_gap_ms=counting.session_gap_s * 1000,
+        out_of_orderness_ms=counting.out_of_orderness_s * 1000,
+        lateness_ms=counting.lateness_s * 1000,
+        future_ms=counting.future_s * 1000,
+        max_slices=counting.max_slices,
+        max_remembered=counting.max_remembered,
+    )
+
+
+def create_app(settings: Settings) -> App:
+    """Return the worker's app, with its table and its agent."""
+    app = App(settings)
+    # partition -> Partition: the state held by this worker, out of the store named `redis`.
+    partitions = app.Table("partitions", key_type=int, help="state of the partitions held by this worker")
+    topic = app.topic(settings.kafka.events_topic, schema=_RawSchema(), internal=True)
+
+    async def send(topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> Any:
+        return await app.producer.send(topic, key, value, None, None, headers)
+
+    async def reread(partition: TP, offset: int, epoch: int) -> None:
+        await cast(Consumer, app.consumer).seek_epoch(partition, offset, epoch)
+
+    counting = Counting(
+        partitions,
+        app.checkpoints,
+        app.instruments,
+        send,
+        reread,
+        dead_letters_topic=settings.kafka.dead_letters_topic,
+        late_topic=settings.kafka.late_topic,
+    )
+
+    @app.agent(topic, name="counting")
+    async def count(stream: Any) -> None:
+        await counting.run(stream)
+
+    @app.on_partitions_revoked.connect
+    async def let_go(*_: Any, **__: Any) -> None:
+        await app.checkpoints.release()
+
+    @app.task
+    async def keep_claims() -> None:
+        """Claim what is wanted, and show that the owners live."""
+        while not app.should_stop:
+            await app.sleep(CLAIM_EVERY_S)
+            await app.checkpoints.claim_wanted()
+            await app.checkpoints.verify()
+            app.instruments.claimed(len(app.checkpoints.claims))
+
+    return app

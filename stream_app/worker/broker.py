@@ -1,0 +1,70 @@
+"""How the worker reaches Kafka: credentials for Faust and for the admin client, and which cluster it is."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stream_app.errors import LynceusError
+from stream_app.settings import KafkaSettings
+
+
+def urls(kafka: KafkaSettings) -> str:
+    """Return the brokers as Faust wants them, over the batch transport."""
+    return ";".join(f"kafka-batch://{address.strip()}" for address in kafka.bootstrap.split(","))
+
+
+def credentials(kafka: KafkaSettings) -> Mapping[str, Any]:
+    """Return the settings of Faust that authenticate and encrypt; empty for a plain listener."""
+    context = _tls(kafka)
+    if kafka.security.startswith("SASL"):
+        return {
+            "broker_credentials": faust.SASLCredentials(
+                username=kafka.username,
+                password=kafka.password.get_secret_value() if kafka.password else None,
+                mechanism=kafka.sasl_mechanism,
+                ssl_context=context,
+            )
+        }
+    return {"broker_credentials": faust.SSLCredentials(context)} if context else {}
+
+
+async def cluster_id(kafka: KafkaSettings) -> str:
+    """Return the identity of the Kafka cluster. Raises LynceusError when the topic's brokers do not answer."""
+    options: dict[str, Any] = {}
+    if kafka.security != "PLAINTEXT":
+        options = {"security_protocol": kafka.security, "ssl_context": _tls(kafka)}
+    if kafka.security.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.username,
+            "sasl_plain_password": kafka.password.get_secret_value() if kafka.password else None,
+        }
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=kafka.bootstrap, request_timeout_ms=int(kafka.connect_timeout_s * 1000), **options
+    )
+    try:
+        async with asyncio.timeout(kafka.connect_timeout_s):
+            await admin.start()
+            described = await admin.describe_cluster()
+            topics = await admin.list_topics()
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LynceusError(
+            f"Kafka at {kafka.bootstrap} does not answer ({type(error).__name__})",
+            "Start it, or set LYNCEUS_KAFKA__BOOTSTRAP",
+        ) from None
+    finally:
+        await admin.close()
+    wanted = (kafka.events_topic, kafka.dead_letters_topic, kafka.late_topic)
+    missing = [topic for topic in wanted if topic not in topics]
+    if missing:
+        raise LynceusError(f"Kafka at {kafka.bootstrap} has no topic {missing[0]}", "Run: lynceus topics ensure")
+    return str(described.get("cluster_id") or "")
+
+
+def _tls(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=kafka.ca_file) if kafka.security.endswith("SSL") else None

@@ -1,0 +1,389 @@
+"""Checkpoints: exactly once, with Redis as the authority.
+
+    claim ---> load ---> seek ---> apply ... apply ---> flush ---> apply ... ---> flush, drop (revoked)
+      ^                                                   |
+      '------------- anything but "ok", or no reply: drop the memory, claim again
+
+A partition's cells, joins and source offset are one hash, and move on in one guarded HSET. The guard is a nonce, drawn
+at random at every claim, and the offset that the owner believes is stored. Kafka's committed offset is a witness only.
+A reply that did not come is never answered by sending again: the next claim tells what is stored.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from xxhash import xxh3_64_intdigest as digest
+
+from stream_app.core import cells as layout
+from stream_app.core.attribution import Rules
+from stream_app.core.processor import Partition
+from stream_app.core.tally import Plan
+from stream_app.worker import scripts
+from stream_app.worker.instruments import Instruments
+
+log = structlog.get_logger(__name__)
+
+FLUSH_AT_FIELDS: Final = 1_500
+"""Changed cells after which a flush is due at once; with one more chunk's worth it still fits into one HSET."""
+RECLAIM_AFTER_S: Final = 0.25
+RECLAIM_AT_MOST_S: Final = 2.0
+ALIVE_EVERY_S: Final = 1.0
+FENCED_WAIT_S: Final = 2.0
+
+
+class Log(Protocol):
+    """What the checkpoints need of Kafka: the consumer, in the worker."""
+
+    async def seek_epoch(self, partition: TP, offset: int, epoch: int) -> None:
+        """Read on at `offset`."""
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        """Return the group's committed offsets."""
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return where the log begins."""
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return where the log ends."""
+
+    def log_end(self, partition: TP) -> int | None:
+        """Return where the log ended at the last fetch, if there was one."""
+
+    def owned(self) -> set[TP]:
+        """Return the partitions of events that Kafka assigned to this worker."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """One partition as this worker holds it. Mutable state: all of it, owned by the event loop of the worker."""
+
+    tp: TP
+    nonce: str
+    epoch: int
+    state: Partition
+    stored: int
+    """`@off` as stored; what the next flush expects to find."""
+    position: int
+    """The next offset to apply."""
+    incarnation: str
+    anchor: tuple[int, int] | None = None
+    """(offset, digest) of the last record applied before the claim, until it has been seen again in the log."""
+    reread: int = -1
+    """Where a hole was met that is being read again."""
+    stale: list[str] = field(default_factory=list)
+    sending: set[asyncio.Future[object]] = field(default_factory=set)
+    """Records set apart that Kafka has not acknowledged yet."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    oldest_ms: int = 0
+    """When the oldest record arrived that is not stored yet; 0 for none."""
+    alive_s: float = 0.0
+    advanced_ms: int = 0
+    end: int = 0
+    """Where the log ended, as far as is known."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A partition that is assigned and not claimed yet."""
+
+    tp: TP
+    attempts: int = 0
+    due_s: float = 0.0
+    refused: str = ""
+    """Why it cannot be claimed without an operator; it is then left alone."""
+
+
+class Checkpoints:
+    """All partitions that this worker holds, or wants. Mutable state: `claims` and `wanted`."""
+
+    def __init__(
+        self,
+        redis: Callable[[], "Redis"],
+        source: Callable[[], Log],
+        instruments: Instruments,
+        *,
+        app: str,
+        worker: str,
+        plan: Plan,
+        measures: list[str],
+        rules: Rules,
+        configuration: str,
+        now_ms: Callable[[], int],
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._redis = redis
+        self._source = source
+        self._instruments = instruments
+        self._app = app
+        self._worker = worker
+        self._plan = plan
+        self._measures = measures
+        self._rules = rules
+        self._configuration = configuration
+        self._now_ms = now_ms
+        self._clock_s = clock_s
+        self._epoch = 0
+        self.cluster = ""
+        self.claims: dict[TP, Claim] = {}
+        self.wanted: dict[TP, Wanted] = {}
+        self._claiming = asyncio.Lock()
+
+    # -- claim ------------------------------------------------------------------------------------------------------
+
+    async def claim(self, partitions: Iterable[TP]) -> None:
+        """Take over exactly these partitions, anew: whatever was held before is dropped."""
+        self.claims.clear()
+        self.wanted = {tp: Wanted(tp) for tp in partitions}
+        self._instruments.assigned(len(self.wanted))
+        await self.claim_wanted()
+
+    async def claim_wanted(self) -> None:
+        """Try to claim what is wanted and due; what fails is tried again later, less and less often."""
+        async with self._claiming:
+            now = self._clock_s()
+            due = [wanted for wanted in self.wanted.values() if not wanted.refused and wanted.due_s <= now]
+            due = [wanted for wanted in due if wanted.tp in self._source().owned()]
+            for wanted in due:
+                try:
+                    await self._claim(wanted)
+                except (RedisError, OSError, TimeoutError, KafkaError) as error:
+                    wanted.attempts += 1
+                    wait = min(RECLAIM_AFTER_S * 2 ** (wanted.attempts - 1), RECLAIM_AT_MOST_S)
+                    wanted.due_s = self._clock_s() + wait
+                    if not isinstance(error, KafkaError):
+                        self._instruments.redis_up(False)
+                    if wanted.attempts == 1:
+                        log.warning("claim failed, trying again", partition=wanted.tp.partition, error=str(error))
+
+    async def _claim(self, wanted: Wanted) -> None:
+        tp, source = wanted.tp, self._source()
+        nonce = secrets.token_hex(8)
+        log_identity = f"{self.cluster}/{tp.topic}"
+        key = layout.partition_key(self._app, tp.topic, tp.partition)
+        reply = await self._run("claim", scripts.CLAIM, key, nonce, self._configuration, log_identity)
+        self._instruments.redis_up(True)
+        verdict, *flat = reply
+        if verdict in (b"other_config", b"other_log"):
+            what = "configuration or catalogue" if verdict == b"other_config" else "Kafka log"
+            wanted.refused = f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})"
+            log.error(
+                "partition refused: nothing is written, nothing is counted",
+                partition=tp.partition,
+                reason=wanted.refused,
+                remedy="restore the former settings, or count anew under another LYNCEUS_APP",
+            )
+            self._instruments.refused(wanted.refused)
+            return
+        begin = (await source.earliest_offsets(tp))[tp]
+        end = (await source.highwaters(tp))[tp]
+        if verdict == b"new":
+            claim = await self._create(tp, key, nonce, log_identity, begin)
+            if claim is None:
+                return
+        else:
+            fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+            claim = self._load(tp, nonce, fields)
+        if claim.stored > end:
+            wanted.refused = f"the log ends at {end}, before the stored offset {claim.stored}: another log"
+            log.error("partition refused", partition=tp.partition, reason=wanted.refused)
+            self._instruments.refused(wanted.refused)
+            return
+        if claim.stored < begin:
+            # Retention was faster than we: those records cannot be had any more, and that is recorded.
+            gap = begin - claim.stored
+            claim.state.head.skipped_offsets += gap
+            claim.position, claim.anchor = begin, None
+            self._instruments.gap(gap)
+            log.error("offsets lost to retention", partition=tp.partition, offsets=gap)
+        if self.wanted.get(tp) is not wanted:
+            return  # a rebalance came between
+        claim.epoch, claim.end = self.next_epoch(), end
+        claim.advanced_ms = self._now_ms()
+        self.claims[tp] = claim
+        del self.wanted[tp]
+        # Reading begins at the last record that is already counted, to see that it is still the same log.
+        start = claim.position if claim.anchor is None else claim.anchor[0]
+        await source.seek_epoch(tp, start, claim.epoch)
+        log.info("claimed", partition=tp.partition, offset=claim.position, behind=end - claim.position)
+
+    async def _create(self, tp: TP, key: str, nonce: str, log_identity: str, begin: int) -> Claim | None:
+        witness = (await self._source().committed([tp]))[tp]
+        if witness:
+            self._instruments.state_lost()
+            log.error(
+                "state lost: Redis has none, Kafka says offsets were counted; counting anew from the log's start",
+                partition=tp.partition,
+                witness=witness,
+            )
+        state = Partition(self._plan, self._rules)
+        state.head.first_offset = begin
+        incarnation = secrets.token_hex(8)
+        fields, _ = state.take_changes()
+        fields |= {
+            layout.OFFSET: b"%d" % begin,
+            layout.TOKEN: nonce.encode(),
+            layout.CONFIG: self._configuration.encode(),
+            layout.LOG: log_identity.encode(),
+            layout.INCARNATION: incarnation.encode(),
+            layout.SLICES: layout.pack(state.slices.slices),
+            layout.LAYOUT: layout.pack(self._measures),
+        }
+        reply = await self._run("create", scripts.CREATE, key, *_flat(fields))
+        if reply != b"ok":
+            return None  # another worker was faster: claim again
+        return Claim(tp, nonce, 0, state, begin, begin, incarnation)
+
+    def _load(self, tp: TP, nonce: str, fields: dict[str, bytes]) -> Claim:
+        offset = int(fields[layout.OFFSET])
+        state, stale = Partition.restore(self._plan, self._rules, fields)
+        head = state.head
+        expected = offset - head.first_offset - head.skipped_offsets
+        if head.applied != expected or head.applied != sum(head.outcomes.values()):
+            log.error("stored counts do not add up", partition=tp.partition, applied=head.applied, expected=expected)
+        incarnation = fields[layout.INCARNATION].decode()
+        anchor = (head.anchor_offset, head.anchor) if head.applied else None
+        return Claim(tp, nonce, 0, state, offset, offset, incarnation, anchor=anchor, stale=stale)
+
+    # -- flush ------------------------------------------------------------------------------------------------------
+
+    async def flush(self) -> Mapping[TP, int]:
+        """Write every partition that has moved; return the stored offsets of those that advanced."""
+        advanced = {}
+        for claim in list(self.claims.values()):
+            if claim.position != claim.stored and await self.flush_one(claim):
+                advanced[claim.tp] = claim.stored
+        return advanced
+
+    async def flush_one(self, claim: Claim) -> bool:
+        """Write one partition as it is now; False when it was not written, and is to be claimed again."""
+        async with claim.lock:
+            if self.claims.get(claim.tp) is not claim:
+                return False
+            if claim.position == claim.stored:
+                return True
+            # No await between here and the last use of the state: what is written is one moment of it.
+            position, sending = claim.position, claim.sending
+            claim.sending = set()
+            oldest_ms, claim.oldest_ms = claim.oldest_ms, 0
+            claim.advanced_ms = claim.state.head.written_ms = self._now_ms()
+            fields, stale = claim.state.take_changes()
+            moved = claim.state.cells.take_moved()
+            claim.stale += stale
+            fields[layout.OFFSET] = b"%d" % position
+            fields[layout.ALIVE] = layout.pack(self._alive(claim))
+            assert len(fields) <= scripts.MAX_PAIRS, len(fields)
+            # What was set apart must be safe before the offset passes it.
+            if not await _are_sent(sending):
+                self.drop(claim, "records set apart were not acknowledged by Kafka")
+                return False
+            if not await self._write(claim, fields):
+                return False
+            self._instruments.flushed(claim, moved, oldest_ms and (self._now_ms() - oldest_ms) / 1000)
+            claim.stored = position
+        await self._sweep(claim)
+        return True
+
+    async def verify(self) -> None:
+        """Show that the owners live, and find out whether they still own: also where nothing is counted."""
+        now = self._clock_s()
+        for claim in list(self.claims.values()):
+            if now - claim.alive_s < ALIVE_EVERY_S:
+                continue
+            async with claim.lock:
+                if self.claims.get(claim.tp) is claim:
+                    await self._write(claim, {layout.ALIVE: layout.pack(self._alive(claim))})
+
+    async def release(self) -> None:
+        """Write once more and let go of every partition: Kafka has taken them back."""
+        await self.flush()
+        self.claims.clear()
+        self.wanted.clear()
+        self._instruments.assigned(0)
+
+    def drop(self, claim: Claim, reason: str) -> None:
+        """Forget what was not written; the partition is claimed again if it is still assigned."""
+        if self.claims.get(claim.tp) is claim:
+            del self.claims[claim.tp]
+            # Fenced: somebody else claimed it. If Kafka has given it away we learn so with the next heartbeats, and
+            # must not take it back meanwhile.
+            wait = FENCED_WAIT_S if reason == "fenced" else 0.0
+            self.wanted[claim.tp] = Wanted(claim.tp, due_s=self._clock_s() + wait)
+            self._instruments.flush_refused(reason)
+            log.warning("claim dropped, claiming again", partition=claim.tp.partition, reason=reason)
+
+    def halt(self, partition: TP, reason: str) -> None:
+        """Stop counting a partition until an operator has looked: nothing more is written for it."""
+        self.claims.pop(partition, None)
+        self.wanted[partition] = Wanted(partition, refused=reason)
+        self._instruments.refused(reason)
+        log.error("partition halted", partition=partition.partition, reason=reason)
+
+    def next_epoch(self) -> int:
+        """Return a number that no fetch carries yet."""
+        self._epoch += 1
+        return self._epoch
+
+    def fetch_failed(self, partition: TP, error: Exception) -> None:
+        """Note that a partition could not be read where it stands (called from the consumer's thread)."""
+        claim = self.claims.get(partition)
+        if claim is not None:
+            self.drop(claim, f"fetch failed: {type(error).__name__}")
+
+    async def _write(self, claim: Claim, fields: dict[str, bytes]) -> bool:
+        key = layout.partition_key(self._app, claim.tp.topic, claim.tp.partition)
+        try:
+            reply = await self._run("flush", scripts.FLUSH, key, claim.nonce, claim.stored, *_flat(fields))
+        except (RedisError, OSError, TimeoutError) as error:
+            # Written or not: nobody knows. Whoever claims next will see.
+            self._instruments.redis_up(False)
+            self.drop(claim, f"no reply: {type(error).__name__}")
+            return False
+        self._instruments.redis_up(True)
+        if reply != b"ok":
+            self.drop(claim, reply.decode())
+            return False
+        claim.alive_s = self._clock_s()
+        return True
+
+    async def _sweep(self, claim: Claim) -> None:
+        key = layout.partition_key(self._app, claim.tp.topic, claim.tp.partition)
+        while claim.stale:
+            some, claim.stale = claim.stale[: scripts.MAX_SWEEP], claim.stale[scripts.MAX_SWEEP :]
+            try:
+                await self._run("sweep", scripts.SWEEP, key, claim.nonce, *some)
+            except (RedisError, OSError, TimeoutError):
+                # Leftovers are harmless: they are found again at the next claim.
+                return
+
+    def _alive(self, claim: Claim) -> layout.Alive:
+        claim.end = max(claim.end, self._source().log_end(claim.tp) or 0, claim.position)
+        return layout.Alive(self._now_ms(), self._worker, claim.end, claim.advanced_ms)
+
+    async def _run(self, name: str, script: str, key: str, *arguments: str | bytes | int) -> "list[bytes] | bytes":
+        with self._instruments.redis_command(name):
+            command: Awaitable[list[bytes] | bytes] = self._redis().eval(script, 1, key, *arguments)
+            return await command
+
+
+async def _are_sent(sending: set[asyncio.Future[object]]) -> bool:
+    if not sending:
+        return True
+    results = await asyncio.gather(*sending, return_exceptions=True)
+    return not any(isinstance(result, BaseException) for result in results)
+
+
+def _flat(fields: Mapping[str, bytes]) -> list[str | bytes]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def anchor_of(raw: bytes | None) -> int:
+    """Return the fingerprint by which a record is recognised."""
+    return digest(raw or b"") >> 1

@@ -1,0 +1,50 @@
+"""The four things that may be done to a partition's hash, each a script that checks before it writes.
+
+Redis runs a script alone and whole, and its append-only file gets what the script wrote. Each writes with at most one
+HSET of absolute values: a truncated file then holds all of it or nothing, and repeating it changes nothing.
+"""
+
+from typing import Final
+
+CLAIM: Final = """
+-- Take a partition over. KEYS[1] its hash; ARGV: nonce, configuration, log.
+-- Returns {'new'} | {'other_config', theirs} | {'other_log', theirs} | {'ok', field, value, ...}
+local m = redis.call('HMGET', KEYS[1], '@off', '@cfg', '@log')
+if not m[1] then return {'new'} end
+if m[2] ~= ARGV[2] then return {'other_config', m[2] or ''} end
+if m[3] ~= ARGV[3] then return {'other_log', m[3] or ''} end
+redis.call('HSET', KEYS[1], '@tok', ARGV[1])
+local all = redis.call('HGETALL', KEYS[1])
+table.insert(all, 1, 'ok')
+return all
+"""
+
+CREATE: Final = """
+-- Begin the state of a partition that has none. KEYS[1] its hash; ARGV: field, value, ...
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 'ok'
+"""
+
+FLUSH: Final = """
+-- Move a partition on, or only show that its owner lives. KEYS[1] its hash;
+-- ARGV: nonce, expected offset, then field, value, ... (absolute values, @off among them when it moves)
+local m = redis.call('HMGET', KEYS[1], '@tok', '@off')
+if not m[2] then return 'missing' end
+if m[1] ~= ARGV[1] then return 'fenced' end
+if m[2] ~= ARGV[2] then return 'conflict' end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 'ok'
+"""
+
+SWEEP: Final = """
+-- Delete fields that are no longer part of the state. KEYS[1] its hash; ARGV: nonce, field, ...
+if redis.call('HGET', KEYS[1], '@tok') ~= ARGV[1] then return 'fenced' end
+redis.call('HDEL', KEYS[1], unpack(ARGV, 2))
+return 'ok'
+"""
+
+MAX_PAIRS: Final = 3_999
+"""Lua's stack takes 8,000 values at once: that many pairs can be unpacked into one HSET, with room to spare."""
+MAX_SWEEP: Final = 2_000
+"""Fields deleted by one script."""
