@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import redis
@@ -24,13 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server by its fixtures, so that nobody has to remember the marker."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "kafka_bootstrap" in fixtures:
+        if "kafka_bootstrap" in fixtures or "kafka_cache" in fixtures:
             item.add_marker(pytest.mark.kafka)
         if "redis_url" in fixtures:
             item.add_marker(pytest.mark.redis)
 
 
-def unavailable(error: LynceusError) -> None:
+def unavailable(error: LynceusError) -> NoReturn:
     """Fail where the environment says CI, skip elsewhere, with the reason."""
     if os.environ.get("CI"):
         pytest.fail(str(error), pytrace=False)
@@ -40,25 +41,22 @@ def unavailable(error: LynceusError) -> None:
 @pytest.fixture(scope="session")
 def kafka_cache() -> Path:
     """Return the folder of Apache Kafka's jars, fetched once for this checkout."""
+    try:
+        ApacheKafka(KAFKA_CACHE).close()
+    except LynceusError as error:
+        unavailable(error)
     return KAFKA_CACHE
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(kafka_cache: Path) -> Iterator[str]:
+def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the address of a real Apache Kafka, warmed up: LYNCEUS_TEST_KAFKA, or one for the whole run."""
     if given := os.environ.get("LYNCEUS_TEST_KAFKA"):
         yield given
         return
-    try:
-        broker = ApacheKafka(kafka_cache).start()
-    except LynceusError as error:
-        unavailable(error)
-        raise
-    try:
+    with ApacheKafka(request.getfixturevalue("kafka_cache")) as broker:
         _warm_up(broker.bootstrap)
         yield broker.bootstrap
-    finally:
-        broker.close()
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +65,6 @@ def _redis_server() -> Iterator[RedisServer]:
         server = RedisServer().start()
     except LynceusError as error:
         unavailable(error)
-        raise
     try:
         yield server
     finally:
@@ -91,7 +88,6 @@ def mock_kafka() -> Iterator[MockKafka]:
         cluster = MockKafka(topics)
     except LynceusError as error:
         unavailable(error)
-        raise
     with cluster:
         yield cluster
 

@@ -295,12 +295,10 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.kafka
 def test_apache_kafka_keeps_its_data_when_killed_and_its_port_when_stopped(
     kafka_cache: Path, tmp_path: Path
 ) -> None:
     """A broker that was killed, or stopped, comes back at the same address with every acknowledged record."""
-    _need_java_and_maven(kafka_cache)
     with ApacheKafka(
         kafka_cache, directory=tmp_path / "broker", properties={"auto.create.topics.enable": "true"}
     ) as broker:
@@ -314,12 +312,10 @@ def test_apache_kafka_keeps_its_data_when_killed_and_its_port_when_stopped(
     assert (broker.bootstrap, ends, broker.is_running) == (address, [1, 2], False)
 
 
-@pytest.mark.kafka
 def test_apache_kafka_leaves_nothing_behind(
     kafka_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the body of the `with` block raises, process, port and data are gone all the same."""
-    _need_java_and_maven(kafka_cache)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     broker = ApacheKafka(kafka_cache)
     with pytest.raises(ZeroDivisionError), broker:
@@ -358,15 +354,6 @@ def test_api_version_of_the_mock_is_the_one_that_clients_are_told() -> None:
 
     assert KafkaSettings(api_version=embedded.KAFKA_API_VERSION).api_version_tuple == (2, 0)
     assert KAFKA_API_VERSION == "2.0"
-
-
-def _need_java_and_maven(cache: Path) -> None:
-    from tests.conftest import unavailable
-
-    try:
-        ApacheKafka(cache).close()
-    except LynceusError as error:
-        unavailable(error)
 
 
 def _send_one(bootstrap: str) -> None:
