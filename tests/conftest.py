@@ -1,0 +1,130 @@
+"""Real servers for every room's tests: one Apache Kafka and one Redis a run, and librdkafka's mock cluster.
+
+A server that cannot be had is a clear skip on a workstation and a failure where the environment says CI:
+there, a suite that silently tests less would be worse than one that fails.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+
+from stream_app.apache_kafka import ApacheKafka
+from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
+from stream_app.errors import LynceusError
+from stream_app.settings import KafkaSettings
+
+KAFKA_CACHE = Path(__file__).parent.parent / ".cache" / "kafka"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server by its fixtures, so that nobody has to remember the marker."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "kafka_bootstrap" in fixtures or "kafka_cache" in fixtures:
+            item.add_marker(pytest.mark.kafka)
+        if "redis_url" in fixtures:
+            item.add_marker(pytest.mark.redis)
+
+
+def unavailable(error: LynceusError) -> NoReturn:
+    """Fail where the environment says CI, skip elsewhere, with the reason."""
+    if os.environ.get("CI"):
+        pytest.fail(str(error), pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_cache() -> Path:
+    """Return the folder of Apache Kafka's jars, fetched once for this checkout."""
+    try:
+        ApacheKafka(KAFKA_CACHE).close()
+    except LynceusError as error:
+        unavailable(error)
+    return KAFKA_CACHE
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the address of a real Apache Kafka, warmed up: LYNCEUS_TEST_KAFKA, or one for the whole run."""
+    if given := os.environ.get("LYNCEUS_TEST_KAFKA"):
+        yield given
+        return
+    with ApacheKafka(request.getfixturevalue("kafka_cache")) as broker:
+        _warm_up(broker.bootstrap)
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[RedisServer]:
+    try:
+        server = RedisServer().start()
+    except LynceusError as error:
+        unavailable(error)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def redis_url(_redis_server: RedisServer) -> str:
+    """Return the URL of an empty Redis."""
+    with redis.Redis.from_url(_redis_server.url) as client:
+        client.flushall()
+    return _redis_server.url
+
+
+@pytest.fixture(scope="module")
+def mock_kafka() -> Iterator[MockKafka]:
+    """Yield a mock cluster with the default topics, 8 partitions for the events."""
+    defaults = KafkaSettings()
+    topics = {defaults.events_topic: 8, defaults.dead_letters_topic: 1, defaults.late_topic: 1}
+    try:
+        cluster = MockKafka(topics)
+    except LynceusError as error:
+        unavailable(error)
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mock_kafka_settings(mock_kafka: MockKafka) -> KafkaSettings:
+    """Return the settings of a client of `mock_kafka`."""
+    return KafkaSettings(bootstrap=mock_kafka.bootstrap, api_version=KAFKA_API_VERSION)
+
+
+@pytest.fixture
+def kafka_settings(kafka_bootstrap: str) -> KafkaSettings:
+    """Return the settings of a client of the real broker, with topic names that no other test has."""
+    run = uuid.uuid4().hex[:12]
+    return KafkaSettings(
+        bootstrap=kafka_bootstrap,
+        events_topic=f"{run}.events",
+        dead_letters_topic=f"{run}.dead-letters",
+        late_topic=f"{run}.late",
+    )
+
+
+def _warm_up(bootstrap: str) -> None:
+    """Let the first topic and the first group be ours: they take a second that no test should pay."""
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
+        admin.create_topics(
+            {"warm-up": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True
+        )
+    with KafkaProducer(bootstrap_servers=bootstrap) as producer:
+        producer.send("warm-up", b"1").get(timeout=30)
+    consumer = KafkaConsumer(
+        "warm-up", bootstrap_servers=bootstrap, group_id="warm-up", auto_offset_reset="earliest"
+    )
+    try:
+        next(consumer)
+        consumer.commit()
+    finally:
+        consumer.close()
