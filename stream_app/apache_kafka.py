@@ -222,12 +222,8 @@ def resolve(cache: Path) -> Path:
         finally:
             fetching.kill()
         if status != 0:
-            outcome = (
-                f"took more than {_DOWNLOAD_TIMEOUT_S:g} s" if status is None else f"ended with {status}"
-            )
-            raise LynceusError(
-                f"fetching Apache Kafka {VERSION} with Maven {outcome}: {fetching.tail()}", _REMEDY
-            )
+            outcome = f"took more than {_DOWNLOAD_TIMEOUT_S:g} s" if status is None else f"ended with {status}"
+            raise LynceusError(f"fetching Apache Kafka {VERSION} with Maven {outcome}: {fetching.tail()}", _REMEDY)
         try:
             arriving.rename(jars)
         except OSError:

@@ -79,9 +79,7 @@ class Child:
     def tail(self) -> str:
         """Return the end of the output on one line: why a process ended is usually there."""
         with contextlib.suppress(OSError):
-            return " | ".join(
-                self.log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").split("\n")
-            ).strip(" |")
+            return " | ".join(self.log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").split("\n")).strip(" |")
         return ""
 
 

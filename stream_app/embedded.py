@@ -123,17 +123,13 @@ class RedisServer:
         for _ in range(1 if self._port else _ATTEMPTS):
             port = self._port or free_port()
             directives = [word for name, value in self._directives.items() for word in (f"--{name}", value)]
-            self._child = Child(
-                [self._program, "--port", str(port), *directives], folder / "server.log", folder
-            )
+            self._child = Child([self._program, "--port", str(port), *directives], folder / "server.log", folder)
             if self._child.wait_until(partial(_answers, port), _START_TIMEOUT_S):
                 self._port = port
                 return self
             self._child.kill()
         last_words = self._child.tail() if self._child else ""
-        raise LynceusError(
-            f"{self._program} did not start: {last_words}", "LYNCEUS_REDIS__URL names another Redis"
-        )
+        raise LynceusError(f"{self._program} did not start: {last_words}", "LYNCEUS_REDIS__URL names another Redis")
 
     def kill(self) -> None:
         """End the server without asking (SIGKILL): everything in it is lost."""

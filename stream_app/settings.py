@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_app.errors import LynceusError
@@ -59,6 +60,20 @@ class RedisSettings(_Group):
     username: str | None = None
     password: SecretStr | None = None
     timeout_s: Seconds = 5.0
+
+
+    @field_validator("url")
+    @classmethod
+    def _carries_no_credentials(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("a Redis URL begins with redis://, rediss:// or unix://")
+        if parts.password or parts.username:
+            raise ValueError(
+                "credentials do not belong into a URL, which is printed: use LYNCEUS_REDIS__USERNAME and "
+                "LYNCEUS_REDIS__PASSWORD"
+            )
+        return url
 
 
 class CountingSettings(_Group):
@@ -162,8 +177,20 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "__".join(str(step) for step in first["loc"]).upper()
-        shown = "***" if name.endswith("PASSWORD") else repr(first["input"])
-        raise LynceusError(f"{name}={shown}: {first['msg']}", "`lynceus config` shows every setting") from None
+        is_secret = name.endswith("PASSWORD") or "credentials" in first["msg"]
+        value = "***" if is_secret else repr(first["input"])
+        raise LynceusError(f"{name}={value}: {first['msg']}", "`lynceus config` shows every setting") from None
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Return the settings in effect by their variables' names, secrets masked, unset ones empty."""
+    secrets = {name for name in names() if name.endswith("PASSWORD")}
+    values = environment(settings)
+    return {
+        name: "***" if name in secrets and name in values else values.get(name, "")
+        for name in names()
+        if not name.endswith("_FILE") or name.endswith("CA_FILE")
+    }
 
 
 def environment(settings: Settings) -> dict[str, str]:

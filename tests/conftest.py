@@ -115,14 +115,10 @@ def _warm_up(bootstrap: str) -> None:
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
     with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
-        admin.create_topics(
-            {"warm-up": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True
-        )
+        admin.create_topics({"warm-up": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     with KafkaProducer(bootstrap_servers=bootstrap) as producer:
         producer.send("warm-up", b"1").get(timeout=30)
-    consumer = KafkaConsumer(
-        "warm-up", bootstrap_servers=bootstrap, group_id="warm-up", auto_offset_reset="earliest"
-    )
+    consumer = KafkaConsumer("warm-up", bootstrap_servers=bootstrap, group_id="warm-up", auto_offset_reset="earliest")
     try:
         next(consumer)
         consumer.commit()

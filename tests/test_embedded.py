@@ -295,9 +295,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_apache_kafka_keeps_its_data_when_killed_and_its_port_when_stopped(
-    kafka_cache: Path, tmp_path: Path
-) -> None:
+def test_apache_kafka_keeps_its_data_when_killed_and_its_port_when_stopped(kafka_cache: Path, tmp_path: Path) -> None:
     """A broker that was killed, or stopped, comes back at the same address with every acknowledged record."""
     with ApacheKafka(
         kafka_cache, directory=tmp_path / "broker", properties={"auto.create.topics.enable": "true"}
@@ -312,9 +310,7 @@ def test_apache_kafka_keeps_its_data_when_killed_and_its_port_when_stopped(
     assert (broker.bootstrap, ends, broker.is_running) == (address, [1, 2], False)
 
 
-def test_apache_kafka_leaves_nothing_behind(
-    kafka_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_apache_kafka_leaves_nothing_behind(kafka_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the body of the `with` block raises, process, port and data are gone all the same."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     broker = ApacheKafka(kafka_cache)
@@ -331,9 +327,7 @@ def test_apache_kafka_without_java_is_one_clear_line(tmp_path: Path, monkeypatch
         ApacheKafka(tmp_path)
 
 
-def test_interrupted_download_does_not_pass_for_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_download_does_not_pass_for_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When Maven fails half way, nothing stays in the cache, and the error has Maven's own words."""
     maven = tmp_path / "mvn"
     maven.write_text(

@@ -5,6 +5,7 @@ a refused one is looked at again, to find the word that tells its sender what to
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -34,8 +35,8 @@ REASONS: Final = (
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"(\+|00)[1-9][0-9 ()./-]{6,24}|\(?[0-9]{2,5}\)?([ ./-][0-9]{2,5}){2,4}")
 
-_decode_event = msgspec.json.Decoder(AnyEvent).decode
-_decode_input = msgspec.json.Decoder(AnyInput).decode
+_decode_event: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
+_decode_input: Callable[[bytes], AnyInput] = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
 
 

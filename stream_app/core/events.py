@@ -70,7 +70,7 @@ class DecisionItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     predicted: Unit | None = None
 
 
-class Decision(Event, tag="decision"):
+class Decision(Event, tag="decision", frozen=True, kw_only=True):
     """A recommender, offer or layout engine decided what to show."""
 
     decision: Id
@@ -87,7 +87,7 @@ class Decision(Event, tag="decision"):
     delta_topk: Unit | None = None
 
 
-class Impression(Event, tag="impression"):
+class Impression(Event, tag="impression", frozen=True, kw_only=True):
     """An item was seen. `relevance` is how well it matched the context when it was decided, by the caller's model."""
 
     decision: Id
@@ -99,7 +99,7 @@ class Impression(Event, tag="impression"):
     relevance: Unit | None = None
 
 
-class Click(Event, tag="click"):
+class Click(Event, tag="click", frozen=True, kw_only=True):
     """A person acted on an item that was shown."""
 
     decision: Id
@@ -108,14 +108,14 @@ class Click(Event, tag="click"):
     kind: Literal["click", "swipe", "expand", "play", "add"] = "click"
 
 
-class PageView(Event, tag="page_view"):
+class PageView(Event, tag="page_view", frozen=True, kw_only=True):
     """A page was opened."""
 
     page: Path
     referrer_class: Label | None = None
 
 
-class Engagement(Event, tag="engagement"):
+class Engagement(Event, tag="engagement", frozen=True, kw_only=True):
     """A heartbeat of attention to one view; `final` closes the view."""
 
     view: Id
@@ -126,14 +126,14 @@ class Engagement(Event, tag="engagement"):
     active_ms: Milliseconds | None = None
 
 
-class Search(Event, tag="search"):
+class Search(Event, tag="search", frozen=True, kw_only=True):
     """A search was made; the query itself never leaves its source, only its hash."""
 
     query_hash: Id
     results: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
 
-class Cart(Event, tag="cart"):
+class Cart(Event, tag="cart", frozen=True, kw_only=True):
     """Something happened to the cart."""
 
     action: Literal["add", "remove", "view"]
@@ -144,7 +144,7 @@ class Cart(Event, tag="cart"):
     decision: Id | None = None
 
 
-class Conversion(Event, tag="conversion"):
+class Conversion(Event, tag="conversion", frozen=True, kw_only=True):
     """A goal was reached. `decision` names what earned it; without it, the user's last touch does."""
 
     goal: Label
@@ -164,7 +164,7 @@ class OrderLine(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     decision: Id | None = None
 
 
-class Order(Event, tag="order"):
+class Order(Event, tag="order", frozen=True, kw_only=True):
     """A purchase. Net revenue is `total_minor` less tax and shipping."""
 
     order: Id
@@ -178,7 +178,7 @@ class Order(Event, tag="order"):
     new_customer: bool | None = None
 
 
-class Refund(Event, tag="refund"):
+class Refund(Event, tag="refund", frozen=True, kw_only=True):
     """Money went back."""
 
     order: Id
@@ -186,7 +186,7 @@ class Refund(Event, tag="refund"):
     currency: Currency
 
 
-class Message(Event, tag="message"):
+class Message(Event, tag="message", frozen=True, kw_only=True):
     """A message changed its state."""
 
     message: Id
@@ -195,7 +195,7 @@ class Message(Event, tag="message"):
     personalized: bool | None = None
 
 
-class Offer(Event, tag="offer"):
+class Offer(Event, tag="offer", frozen=True, kw_only=True):
     """A person responded to an offer."""
 
     offer: Id
@@ -203,7 +203,7 @@ class Offer(Event, tag="offer"):
     decision: Id | None = None
 
 
-class Feedback(Event, tag="feedback"):
+class Feedback(Event, tag="feedback", frozen=True, kw_only=True):
     """A person said what they think; `asked_prob` is the probability with which they were asked."""
 
     kind: Literal["relevance", "context_relevance", "thumb", "hide", "csat", "nps", "rating", "transparency"]
@@ -215,7 +215,7 @@ class Feedback(Event, tag="feedback"):
     asked_prob: Propensity | None = None
 
 
-class ContextSignal(Event, tag="context_signal"):
+class ContextSignal(Event, tag="context_signal", frozen=True, kw_only=True):
     """The context of a user changed: location, weather, intent, stock, ..."""
 
     signal: Id
@@ -223,7 +223,7 @@ class ContextSignal(Event, tag="context_signal"):
     strength: Unit | None = None
 
 
-class JourneyStep(Event, tag="journey_step"):
+class JourneyStep(Event, tag="journey_step", frozen=True, kw_only=True):
     """A step of a journey."""
 
     journey: Label
@@ -233,27 +233,27 @@ class JourneyStep(Event, tag="journey_step"):
     outcome: Literal["done", "error", "back"] | None = None
 
 
-class FeatureUse(Event, tag="feature_use"):
+class FeatureUse(Event, tag="feature_use", frozen=True, kw_only=True):
     """A feature was used."""
 
     feature: Label
 
 
-class Account(Event, tag="account"):
+class Account(Event, tag="account", frozen=True, kw_only=True):
     """An account changed its status."""
 
     status: Literal["active", "paused", "cancelled", "reactivated"]
     plan: Label | None = None
 
 
-class ConsentChange(Event, tag="consent_change"):
+class ConsentChange(Event, tag="consent_change", frozen=True, kw_only=True):
     """A person gave or withdrew consent."""
 
     scope: Literal["analytics", "personalization"]
     granted: bool
 
 
-class Assignment(Event, tag="assignment"):
+class Assignment(Event, tag="assignment", frozen=True, kw_only=True):
     """A user was assigned to an arm of an experiment; later events of the user inherit the arm."""
 
     experiment: Label
@@ -262,7 +262,7 @@ class Assignment(Event, tag="assignment"):
     salt_version: Label | None = None
 
 
-class ApiCall(Event, tag="api_call"):
+class ApiCall(Event, tag="api_call", frozen=True, kw_only=True):
     """A personalization API answered."""
 
     endpoint: Name
@@ -270,7 +270,7 @@ class ApiCall(Event, tag="api_call"):
     ok: bool
 
 
-class ProfileSync(Event, tag="profile_sync"):
+class ProfileSync(Event, tag="profile_sync", frozen=True, kw_only=True):
     """A profile record travelled between systems."""
 
     source: Label
@@ -289,7 +289,7 @@ class Input(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ty
     v: Annotated[int, Meta(ge=1, le=1_000)] = SCHEMA_VERSION
 
 
-class BusinessInput(Input, tag="business_input"):
+class BusinessInput(Input, tag="business_input", frozen=True, kw_only=True):
     """A figure that no event can give: a cost, a margin, a benchmark."""
 
     key: Literal["cost", "margin_rate", "unit_cost", "benchmark", "market_share", "discount_rate"]
@@ -302,7 +302,7 @@ class BusinessInput(Input, tag="business_input"):
     source: Path | None = None
 
 
-class ProgrammeRecord(Input, tag="programme_record"):
+class ProgrammeRecord(Input, tag="programme_record", frozen=True, kw_only=True):
     """A fact about the experimentation programme itself."""
 
     kind: Literal["test_ended", "maturity", "participation", "audit", "survey"]

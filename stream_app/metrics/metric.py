@@ -1,11 +1,13 @@
 """How a metric is declared: as data. `statistics.lowering` turns the declaration and a tally into an Estimate."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 Method = Literal["proportion", "mean"]
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Metric:
     """An answer derived from measures, read from a window's tally.
 
     `method` says how the value and its interval come from the measures:

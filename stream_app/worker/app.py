@@ -32,13 +32,13 @@ HEARTBEAT_S: Final = 1.0
 NEVER: Final = 2**53
 
 
-class _Boot(BootStrategy):  # type: ignore[misc]  # Faust is untyped at this border
+class _Boot(BootStrategy):
     """Never start Faust's own web server: it listens everywhere and shows what is in the tables."""
 
     enable_web = False
 
 
-class _RawSchema(faust.Schema):  # type: ignore[misc]  # as above
+class _RawSchema(faust.Schema):
     """Hands a RecordBatch through untouched: no codec, no headers, no reply-to."""
 
     def compile(self, app: Any, **_: Any) -> Any:
@@ -51,7 +51,7 @@ class _RawSchema(faust.Schema):  # type: ignore[misc]  # as above
         return decode
 
 
-class App(faust.App):  # type: ignore[misc]  # as above
+class App(faust.App):
     """Faust's app, with what the transport, the store and the command line ask of it.
 
     Nothing is connected and nothing listens until it is started.

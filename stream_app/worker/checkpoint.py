@@ -170,6 +170,7 @@ class Checkpoints:
         key = layout.partition_key(self._app, tp.topic, tp.partition)
         reply = await self._run("claim", scripts.CLAIM, key, nonce, self._configuration, log_identity)
         self._instruments.redis_up(True)
+        assert isinstance(reply, list)
         verdict, *flat = reply
         if verdict in (b"other_config", b"other_log"):
             what = "configuration or catalogue" if verdict == b"other_config" else "Kafka log"
@@ -348,7 +349,7 @@ class Checkpoints:
             return False
         self._instruments.redis_up(True)
         if reply != b"ok":
-            self.drop(claim, reply.decode())
+            self.drop(claim, reply.decode() if isinstance(reply, bytes) else "fenced")
             return False
         claim.alive_s = self._clock_s()
         return True

@@ -32,7 +32,7 @@ class Instruments:
     """The worker's metrics. Mutable state: the registry, and what readiness is decided from."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client does not annotate it
         registry = self.registry = CollectorRegistry()
 
         def counter(name: str, help_: str, *labels: str) -> Counter:

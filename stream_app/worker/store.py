@@ -40,7 +40,7 @@ async def check(redis: "Redis", url: str) -> str:
     Raises LynceusError when it is out of reach, a replica, or would evict what it is asked to keep.
     """
     try:
-        role = await redis.execute_command("ROLE")
+        role = await redis.role()
     except ResponseError as error:
         raise LynceusError(f"Redis at {url} refuses: {error}", "Check username, password and ACL") from None
     except (RedisError, OSError, TimeoutError) as error:
@@ -60,7 +60,7 @@ async def check(redis: "Redis", url: str) -> str:
     return ""
 
 
-class RedisStore(base.Store):  # type: ignore[misc]  # Faust is untyped at this border
+class RedisStore(base.Store):
     """partition -> Partition. Mutable state: none of its own; it shows the claims of the app's checkpoints."""
 
     def __post_init__(self) -> None:

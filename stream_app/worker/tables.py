@@ -7,7 +7,7 @@ from faust.tables.manager import TableManager
 from faust.tables.table import Table
 
 
-class StateTable(Table):  # type: ignore[misc]  # Faust is untyped at this border
+class StateTable(Table):
     """A table whose store is the state of record: reading it notes nothing, writing it sends nothing."""
 
     def on_key_get(self, key: Any) -> None:
@@ -24,7 +24,7 @@ class StateTable(Table):  # type: ignore[misc]  # Faust is untyped at this borde
         await self.add_runtime_dependency(self.data)
 
 
-class StateTables(TableManager):  # type: ignore[misc]  # as above
+class StateTables(TableManager):
     """Keeps state tables out of Faust's recovery, which then resumes the streams at once."""
 
     def add(self, table: "faust.types.CollectionT") -> "faust.types.CollectionT":

@@ -39,7 +39,7 @@ class Positions(Protocol):
         """Note that the position of a partition cannot be read."""
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped at this border
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its own thread and loop. Mutable state: the epoch of each partition's last seek."""
 
     def __post_init__(self) -> None:
@@ -88,7 +88,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
                     return
 
     async def _fetch_records(
-        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,  # noqa: ASYNC109  # the signature is Faust's
+        max_records: int | None = None,
     ) -> dict[TP, list[RecordBatch]]:
         del max_records  # a fetch is handed on whole
         if not self.consumer.flow_active:
@@ -218,7 +222,7 @@ class _NoReadOffsets(dict[TP, int | None]):
         """Note nothing."""
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]  # as above
+class Consumer(driver.Consumer):
     """Faust's consumer, with the checkpoint in the place of committed offsets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -306,7 +310,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # as above
             acknowledged.clear()
 
 
-class Transport(driver.Transport):  # type: ignore[misc]  # as above
+class Transport(driver.Transport):
     """`kafka-batch://`: see the module."""
 
     Consumer = Consumer

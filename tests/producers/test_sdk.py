@@ -43,10 +43,7 @@ def read(settings: KafkaSettings, count: int) -> list[tuple[int, bytes, bytes]]:
     try:
         topic = settings.events_topic
         consumer.assign([TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)])
-        return [
-            (record.partition, record.key, record.value)
-            for _, record in zip(range(count), consumer, strict=False)
-        ]
+        return [(record.partition, record.key, record.value) for _, record in zip(range(count), consumer, strict=False)]
     finally:
         consumer.close()
 
@@ -64,9 +61,7 @@ def test_events_arrive_as_canonical_json_keyed_by_user(mock_kafka_settings: Kafk
         partitions.setdefault(key, set()).add(partition)
     assert delivery == Delivery(sent=500, delivered=500, failed=0, first_error=None)
     assert sorted(value for _, _, value in records) == sorted(codec.encode(event) for event in events)
-    assert {key: len(found) for key, found in partitions.items()} == {
-        b"u-%d" % number: 1 for number in range(10)
-    }
+    assert {key: len(found) for key, found in partitions.items()} == {b"u-%d" % number: 1 for number in range(10)}
 
 
 def test_a_publisher_of_little_room_waits_instead_of_growing() -> None:
@@ -110,9 +105,7 @@ def test_flush_that_takes_too_long_says_how_much_is_missing() -> None:
         publisher.send(impression(0))
         publisher.flush()
     publisher.send(impression(1))
-    with pytest.raises(
-        LynceusError, match=f"1 of 2 records are not acknowledged by Kafka at {settings.bootstrap}"
-    ):
+    with pytest.raises(LynceusError, match=f"1 of 2 records are not acknowledged by Kafka at {settings.bootstrap}"):
         publisher.flush(0.2)
     delivery = publisher.close(0.2)
     assert (delivery.sent, delivery.delivered, delivery.failed) == (2, 1, 1)

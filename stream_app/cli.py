@@ -1,0 +1,201 @@
+"""`lynceus`: the commands, and the one place where rooms are put together. Each imports what it needs when it runs."""
+
+import asyncio
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_app import settings as configuration
+from stream_app import telemetry
+from stream_app.errors import LynceusError
+
+if TYPE_CHECKING:
+    from stream_app.settings import Settings
+
+
+class _Commands(click.Group):
+    """Shows what is wrong as one line, in the order of the commands as they are written here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LynceusError as error:
+            click.echo(f"lynceus: {error}", err=True)
+            ctx.exit(1)
+
+
+def _settings() -> "Settings":
+    settings = configuration.load()
+    telemetry.configure(settings.log_format, settings.log_level)
+    return settings
+
+
+def until_interrupted(stop: Callable[[], None]) -> None:
+    """Call `stop` at the first SIGINT or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("lynceus"), prog_name="lynceus")
+def main() -> None:
+    """Lynceus watches personalization: exact, live metrics from interaction events.
+
+    Settings come from LYNCEUS_* variables; `lynceus config` lists them.
+    """
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Replay, count, print the result, and leave.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result of --once as one JSON object.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of Open Bandit files, <campaign>-<policy>.csv.gz (default: those that come with Lynceus).",
+)
+@click.option(
+    "--kafka",
+    type=click.Choice(["embedded", "apache"]),
+    default="embedded",
+    help="Without LYNCEUS_KAFKA__BOOTSTRAP: the built-in broker, or a real Apache Kafka (Java and Maven).",
+)
+@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", help="What the shop goes through.")
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated shop.")
+@click.option("--no-browser", is_flag=True, hidden=True)
+def demo(
+    once: bool,
+    as_json: bool,
+    data: Path | None,
+    kafka: str,
+    scenario: str,
+    rate: float,
+    seed: int,
+    no_browser: bool,
+) -> None:
+    """Real clicks, then a simulated shop, on a live wall: everything in one command."""
+    from stream_app import demo as demonstration
+
+    del no_browser
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once")
+    plan = demonstration.Plan(data, kafka == "apache", scenario, rate, seed)
+    if once:
+        demonstration.once(plan, as_json=as_json)
+    else:
+        demonstration.live(plan)
+
+
+@main.command()
+def worker() -> None:
+    """Count: read events from Kafka, keep the state in Redis."""
+    settings = configuration.load()
+    from faust.worker import Worker
+
+    from stream_app.worker.app import create_app
+
+    app = create_app(settings)
+    telemetry.configure(settings.log_format, settings.log_level, app.instruments.logged)
+    # Faust would set logging up a second time, and draw on the terminal.
+    Worker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False).execute_from_commandline()
+
+
+@main.command()
+def serve() -> None:
+    """Read: the live wall, the API and /metrics, from the state in Redis."""
+    settings = _settings()
+    from stream_app.serving.server import serve as run
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await run(settings, stop, lambda url: click.echo(f"wall {url}/wall   metrics {url}/metrics", err=True))
+
+    asyncio.run(until_stopped())
+
+
+@main.command()
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated world.")
+@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", help="What the shop goes through.")
+@click.option("--truth", is_flag=True, help="Print the true rates as JSON, and send nothing.")
+def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
+    """Send the events of a simulated shop, in real time, until interrupted."""
+    from producers.shop import Shop
+
+    shop = Shop(seed)
+    if truth:
+        click.echo(json.dumps(shop.truth(), indent=2))
+        return
+    settings = _settings()
+    from producers import shop as simulation
+    from producers.sdk import Publisher
+
+    stop = threading.Event()
+    until_interrupted(stop.set)
+    with Publisher(settings.kafka) as publisher:
+        simulation.run(shop, publisher, rate, stop, scenario=scenario)
+    _report(publisher.delivery()._asdict())
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True), required=False)
+@click.option("--speed", type=click.FloatRange(0.001), help="Times the original pace (default: as fast as possible).")
+def replay(source: Path | None, speed: float | None) -> None:
+    """Send recorded events: a folder of Open Bandit files (shifted to end now), or a file of JSON lines."""
+    settings = _settings()
+    from stream_app.demo import replay_into
+
+    _report(replay_into(settings.kafka, source, speed))
+
+
+@main.group()
+def topics() -> None:
+    """Kafka topics."""
+
+
+@topics.command()
+def ensure() -> None:
+    """Create the topics that are missing."""
+    settings = _settings()
+    from producers.sdk import ensure_topics
+
+    created = ensure_topics(settings.kafka)
+    click.echo(f"created {', '.join(created)}" if created else "all topics are there")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the events."""
+    from stream_app.core import codec
+
+    click.echo(json.dumps(codec.schema(), indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def config(as_json: bool) -> None:
+    """Print the settings in effect, secrets masked."""
+    effective = configuration.shown(configuration.load())
+    if as_json:
+        click.echo(json.dumps(effective, indent=2))
+    else:
+        for name, value in effective.items():
+            click.echo(f"{name}={value}")
+
+
+def _report(figures: Mapping[str, Any]) -> None:
+    click.echo(json.dumps({name: value for name, value in figures.items() if value is not None}), file=sys.stdout)
