@@ -61,7 +61,6 @@ class RedisSettings(_Group):
     password: SecretStr | None = None
     timeout_s: Seconds = 5.0
 
-
     @field_validator("url")
     @classmethod
     def _carries_no_credentials(cls, url: str) -> str:

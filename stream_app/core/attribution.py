@@ -13,7 +13,7 @@ Consent: without `analytics` an event counts in totals and is joined by its deci
 user or the session. Bots and tests are counted apart and leave no state.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
@@ -36,6 +36,8 @@ from stream_app.core.tally import Money, Occasion
 
 _MASK: Final = 2**64 - 1
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
+ARM_HORIZON_MS: Final = 28 * 86_400_000
+"""How long an assignment speaks for a user whose events name no arm."""
 _NO_SESSION: Final = 0
 _NO_USER: Final = 0
 
@@ -74,6 +76,7 @@ class Joins:
     """
 
     def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         capacity = rules.max_remembered // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
@@ -87,7 +90,7 @@ class Joins:
         self.exposures = table("exposures", join_ms, append_only=True)
         self.spent = table("spent", join_ms)
         self.sessions = table("sessions", rules.session_gap_ms * 4)
-        self.arms = table("arms", 28 * 86_400_000)
+        self.arms = table("arms", ARM_HORIZON_MS)
 
     @property
     def tables(self) -> Sequence[Remembered]:
@@ -97,17 +100,17 @@ class Joins:
             self.exposures, self.spent, self.sessions, self.arms,
         )  # fmt: skip
 
-    def advance(self, watermark_ms: int, rules: Rules, sealed_before_ms: int) -> None:
-        """Pass the watermark on: what is older than a table's window no longer matters to it."""
-        join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
-        since = watermark_ms - join_ms
+    def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered, int]]:
+        """Yield each table with the event time from which on its entries still matter."""
+        rules = self.rules
+        conversion_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
         for table in (self.impressions, self.clicks, self.exposures, self.spent):
-            table.advance(watermark_ms, since)
+            yield table, watermark_ms - conversion_ms
         # A duplicate of a sealed pane would be late anyway: forgetting its id can change no count.
-        self.ids.advance(watermark_ms, sealed_before_ms)
-        self.waiting.advance(watermark_ms, watermark_ms - rules.out_of_orderness_ms)
-        self.sessions.advance(watermark_ms, watermark_ms - rules.session_gap_ms)
-        self.arms.advance(watermark_ms, watermark_ms - 28 * 86_400_000)
+        yield self.ids, sealed_before_ms
+        yield self.waiting, watermark_ms - rules.out_of_orderness_ms
+        yield self.sessions, watermark_ms - rules.session_gap_ms
+        yield self.arms, watermark_ms - ARM_HORIZON_MS
 
 
 class LastTouches:

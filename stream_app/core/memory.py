@@ -95,11 +95,15 @@ class Remembered:
 
     def advance(self, now_ms: int, needed_since_ms: int) -> None:
         """Tell the table the watermark, and since when an entry's event time (its first element) still matters."""
-        self.now_ms, self.needed_since_ms = now_ms, needed_since_ms
+        self.remind(now_ms, needed_since_ms)
         if not self.started_ms:
             self.started_ms = now_ms
         elif self.newer and now_ms - self.started_ms >= self.bound.horizon_ms:
             self.rotate()
+
+    def remind(self, now_ms: int, needed_since_ms: int) -> None:
+        """Tell a restored table what it was last told: nothing is forgotten by that."""
+        self.now_ms, self.needed_since_ms = now_ms, needed_since_ms
 
     def rotate(self) -> None:
         """Begin a new generation, and forget the one before the last.

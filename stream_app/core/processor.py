@@ -5,7 +5,7 @@ of the record, the state at its offset and the rules alone: no clock, no chunk b
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.attribution import Attribution, Joins, Rules
 from stream_app.core.codec import Rejected, decode
 from stream_app.core.events import Event
+from stream_app.core.memory import Remembered
 from stream_app.core.panes import PANE_MS, Watermark
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Plan
@@ -102,7 +103,8 @@ class Partition:
         self.slices.overflowed = head.overflowed
         self.watermark.newest_ms = head.newest_ms
         self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
-        self._advance()
+        for joined, needed_since_ms in self._needed():
+            joined.remind(self.watermark.at_ms, needed_since_ms)
         return self, stale
 
     def process(self, spans: Iterable[Span]) -> BatchReport:
@@ -202,5 +204,9 @@ class Partition:
     def _advance(self) -> None:
         """Let a new pane's worth of event time take effect: on what is remembered, and on which panes are folded."""
         at = self.watermark.at_ms
-        self.joins.advance(at, self.rules, self.watermark.sealed_before_ms)
+        for table, needed_since_ms in self._needed():
+            table.advance(at, needed_since_ms)
         self.cells.advance(at)
+
+    def _needed(self) -> Iterator[tuple[Remembered, int]]:
+        return self.joins.needed(self.watermark.at_ms, self.watermark.sealed_before_ms)
