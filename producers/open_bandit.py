@@ -211,3 +211,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise LynceusError(f"{path} cannot be read: {reason}", "Fetch it again") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise LynceusError(f"{path} is no CSV file in UTF-8: {error}", "Fetch it again") from None
+
+
+def arm_of(policy: str) -> Arm | None:
+    """Return the arm that a policy stands for, or None for one that is neither of the two published."""
+    return _ARMS.get(policy)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -34,10 +34,14 @@ _DIE_WITH_PARENT: Final = (
 class Child:
     """A running process. Its output goes to `log`; it has its own session, so Ctrl-C reaches only us."""
 
-    def __init__(self, command: Sequence[str], log: Path, directory: Path) -> None:
-        """Start `command`, whose first word is a full path, in `directory`. Raises OSError."""
+    def __init__(
+        self, command: Sequence[str], log: Path, directory: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Start `command`, whose first word is a full path, in `directory`; with our environment unless another
+        is given. Raises OSError.
+        """
         self.log = log
-        self._process = _start(command, log, directory)
+        self._process = _start(command, log, directory, environ)
 
     @property
     def pid(self) -> int:
@@ -91,9 +95,11 @@ def free_port() -> int:
         return port
 
 
-def _start(command: Sequence[str], log: Path, directory: Path) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], log: Path, directory: Path, environ: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     if sys.platform != "linux":
-        return _spawn(command, log, directory)
+        return _spawn(command, log, directory, environ)
     guarded = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
     started: Future[subprocess.Popen[bytes]] = Future()
 
@@ -101,7 +107,7 @@ def _start(command: Sequence[str], log: Path, directory: Path) -> subprocess.Pop
     # die with it. So every child gets a thread of its own, which lives exactly as long as the child does.
     def attend() -> None:
         try:
-            process = _spawn(guarded, log, directory)
+            process = _spawn(guarded, log, directory, environ)
         except OSError as error:
             started.set_exception(error)
             return
@@ -114,7 +120,9 @@ def _start(command: Sequence[str], log: Path, directory: Path) -> subprocess.Pop
     return started.result()
 
 
-def _spawn(command: Sequence[str], log: Path, directory: Path) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: Sequence[str], log: Path, directory: Path, environ: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -122,5 +130,6 @@ def _spawn(command: Sequence[str], log: Path, directory: Path) -> subprocess.Pop
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=directory,
+            env=environ,
             start_new_session=True,
         )

@@ -1,0 +1,249 @@
+"""The demonstration: everything in one command, with whatever of Kafka and Redis the machine does not have.
+
+this process                       child            child
+Open Bandit replay --> Kafka --> worker --> Redis --> server --> wall, API, /metrics
+simulated shop     --'
+"""
+
+import heapq
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from producers import open_bandit, replay
+from producers.sdk import Publisher
+from producers.shop import Shop, drop
+from stream_app.core import cells as layout
+from stream_app.errors import LynceusError
+from stream_app.settings import KafkaSettings
+from stream_app.stack import Stack
+
+AHEAD_RECORDS: Final = 20_000
+"""How far a replay may run ahead of the worker: well within what the mock cluster keeps."""
+BACKFILL_S: Final = 600
+BACKFILL_EVENTS: Final = 30_000
+"""The shop opens a while before now, so that the wall has a chart to show; less long at higher rates."""
+EVENTS_PER_SESSION: Final = 8
+DROP_AFTER_S: Final = 20
+
+
+class Plan(NamedTuple):
+    """What was asked for on the command line."""
+
+    data: Path | None
+    is_apache: bool
+    scenario: str
+    rate: float
+    seed: int
+
+
+def once(plan: Plan, *, as_json: bool) -> None:
+    """Replay the Open Bandit files, count them, print what came of it, and leave nothing behind."""
+    console = Console(stderr=True)
+    directory = plan.data or open_bandit.DATA
+    logs = open_bandit.scan(directory)
+    with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
+        before = stack.progressed()
+        with Publisher(stack.settings.kafka) as publisher:
+            began = time.monotonic()
+            sent = _replay(stack, publisher, directory, logs, before.applied, console)
+            stack.wait_for(before.applied + sent)
+            elapsed = time.monotonic() - began
+        after = stack.progressed()
+        stack.wait_until_shown(after.applied)
+        outcomes = {name: after.outcomes[name] - before.outcomes[name] for name in layout.OUTCOMES}
+        result = {
+            "records": after.applied - before.applied,
+            "outcomes": outcomes,
+            "slices": [_slice(stack, log) for log in logs],
+            "events_per_second": round(sent / elapsed, 1),
+        }
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        _print_rates(Console(), result["slices"])  # type: ignore[arg-type]  # a list of slices
+        Console().print(f"{result['records']:,} records: " + ", ".join(f"{n:,} {o}" for o, n in outcomes.items() if n))
+
+
+def live(plan: Plan) -> None:
+    """Replay the Open Bandit files, then run the shop until interrupted, and leave nothing behind."""
+    console = Console(stderr=True)
+    directory = plan.data or open_bandit.DATA
+    logs = open_bandit.scan(directory)
+    try:
+        with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
+            console.print(
+                f"[bold]wall    {stack.url}/wall[/]\n  API     {stack.url}/v1/view\n  metrics {stack.url}/metrics"
+            )
+            before = stack.progressed().applied
+            with Publisher(stack.settings.kafka) as publisher:
+                _live(plan, stack, publisher, directory, logs, before, console)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left behind")
+
+
+def replay_into(kafka: KafkaSettings, source: Path | None, speed: float | None) -> dict[str, Any]:
+    """Send recorded events to a Kafka of the user's: Open Bandit files or JSON lines. Returns the account."""
+    console = Console(stderr=True)
+    bad: list[replay.BadLine] = []
+    source = source or open_bandit.DATA
+    if source.is_dir():
+        events: Iterator[Any] = open_bandit.events(source, _now_ms())
+    else:
+        events = replay.jsonl(source, bad.append)
+    with Publisher(kafka) as publisher, _bar(console, None) as progress:
+        result = replay.replay(events, publisher, speed=speed, progress=progress)
+    for line in bad[:20]:
+        console.print(f"{source}:{line.line}: {line.rejected.reason}: {line.rejected.detail}")
+    return {"events": result.events, **result.delivery._asdict(), "refused_lines": len(bad) or None}
+
+
+def _live(
+    plan: Plan,
+    stack: Stack,
+    publisher: Publisher,
+    directory: Path,
+    logs: tuple[open_bandit.Log, ...],
+    before: int,
+    console: Console,
+) -> None:
+    opening_s = min(BACKFILL_S, BACKFILL_EVENTS / (plan.rate * EVENTS_PER_SESSION))
+    now = _now_ms()
+    shop = Shop(plan.seed)
+    if plan.scenario == "drop":
+        shop.scenario = drop(now + DROP_AFTER_S * 1000)
+    visits = shop.events(now - round(opening_s * 1000), plan.rate)
+    recorded = sum(log.impressions + log.clicks for log in logs)
+    merged = heapq.merge(open_bandit.events(directory, now), visits, key=lambda event: event.ts)
+    is_announced = False
+    sent = 0
+    with _bar(console, None, "replaying a week of real clicks") as progress:
+        for event in merged:
+            if event.ts > _now_ms():
+                break
+            publisher.send(event)
+            sent += 1
+            if sent % replay.GATE_EVERY == 0:
+                progress(sent)
+                stack.wait_for(before + sent - AHEAD_RECORDS)
+    publisher.flush()
+    stack.wait_for(before + sent)
+    stack.wait_until_shown(before + sent)
+    console.print(f"{sent:,} events counted, {recorded:,} of them real; now the simulated shop, until Ctrl-C")
+    _print_rates(console, [_slice(stack, log) for log in logs])
+    del is_announced
+    publisher.send(event)
+    checked_s = time.monotonic()
+    for event in merged:
+        early_s = event.ts / 1000 - time.time()
+        if early_s > 0:
+            time.sleep(early_s)
+        publisher.send(event)
+        if time.monotonic() - checked_s > 1:
+            stack.check()
+            checked_s = time.monotonic()
+
+
+def _replay(
+    stack: Stack,
+    publisher: Publisher,
+    directory: Path,
+    logs: tuple[open_bandit.Log, ...],
+    before: int,
+    console: Console,
+) -> int:
+    expected = sum(log.impressions + log.clicks for log in logs)
+    with _bar(console, expected) as progress:
+        result = replay.replay(
+            open_bandit.events(directory, _now_ms()),
+            publisher,
+            gate=lambda sent: stack.wait_for(before + sent - AHEAD_RECORDS),
+            progress=progress,
+        )
+    if result.delivery.failed:
+        raise LynceusError(f"{result.delivery.failed} events were not delivered: {result.delivery.first_error}", "")
+    return result.events
+
+
+def _slice(stack: Stack, log: open_bandit.Log) -> dict[str, Any]:
+    arm = open_bandit.arm_of(log.policy) or "none"
+    answer = stack.query(metric="ctr", window="all", surface=log.campaign, arm=arm, policy=log.policy)
+    return {
+        "surface": log.campaign,
+        "arm": arm,
+        "policy": log.policy,
+        "impressions": answer["measures"]["impressions"],
+        "clicks": answer["measures"]["clicks"],
+        "ctr": answer["estimate"],
+    }
+
+
+def _print_rates(console: Console, slices: list[dict[str, Any]]) -> None:
+    table = Table("surface", "policy", "arm", "impressions", "clicks", "CTR", "95 % interval", "published, full data")
+    for row in slices:
+        ctr, published = row["ctr"], open_bandit.PUBLISHED_CTR.get(row["policy"])
+        table.add_row(
+            row["surface"],
+            row["policy"],
+            row["arm"],
+            f"{row['impressions']:,}",
+            f"{row['clicks']:,}",
+            f"{ctr['value']:.2%}" if ctr else "not enough data",
+            f"{ctr['low']:.3%} to {ctr['high']:.3%}" if ctr else "",
+            f"{published:.2%}" if published else "",
+        )
+    console.print(table)
+
+
+class _Bar:
+    """A progress bar as a function of the number sent; silent where there is no terminal."""
+
+    def __init__(self, console: Console, total: int | None, what: str) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console,
+            transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task(what, total=total)
+
+    def __call__(self, sent: int) -> None:
+        self._progress.update(self._task, completed=sent)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _bar(console: Console, total: int | None, what: str = "replaying") -> _Bar:
+    return _Bar(console, total, what)
+
+
+def _sayer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(f"[dim]lynceus[/] {text}")
+
+
+class _terminated_as_interrupted:  # noqa: N801  # reads as the statement it is used as
+    """SIGTERM ends the demonstration as Ctrl-C does, so that nothing is left behind."""
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
