@@ -81,7 +81,11 @@ def test_a_ratio_turned_round_is_its_inverse(one: tuple[int, int], other: tuple[
     forth, back = risk_ratio(*one, *other), risk_ratio(*other, *one)
     assert forth is not None
     assert back is not None
-    assert pytest.approx((1 / forth.value, 1 / forth.high, 1 / forth.low)) == (back.value, back.low, back.high)
+    assert pytest.approx((1 / forth.value, 1 / forth.high, 1 / forth.low)) == (
+        back.value,
+        back.low,
+        back.high,
+    )
 
 
 @pytest.mark.parametrize("counts_", [(0, 10, 3, 10), (3, 10, 0, 10), (0, 0, 0, 0)])
@@ -92,7 +96,13 @@ def test_there_is_no_ratio_with_a_count_of_zero(counts_: tuple[int, int, int, in
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: wilson(2, 1), lambda: wilson(0, 0), lambda: wilson(-1, 5), lambda: mean(1, 5, 25), lambda: risk_ratio(2, 1, 1, 1)],
+    [
+        lambda: wilson(2, 1),
+        lambda: wilson(0, 0),
+        lambda: wilson(-1, 5),
+        lambda: mean(1, 5, 25),
+        lambda: risk_ratio(2, 1, 1, 1),
+    ],
 )
 def test_impossible_counts_are_refused(call) -> None:
     """An estimator raises on counts that cannot be, instead of answering something."""
