@@ -1,0 +1,213 @@
+"""The View as Prometheus sees it: gauges of closed sums, with bounds, never a sum beside its parts.
+
+Only current state: a window whose end is older than three of its lengths vanishes, so that who does not look at
+`lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
+`max without (instance, pod)`: every server shows the whole cluster.
+
+A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance when a
+pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import perf_counter
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from stream_app.core.codec import REASONS
+from stream_app.core.slices import OTHER
+from stream_app.metrics.metric import Metric as Declared
+from stream_app.serving.snapshot import Row, Snapshot, WindowView
+from stream_app.serving.views import View
+from stream_app.serving.windows import ALL
+
+COUNTS: Final = ("impressions", "clicks", "conversions")
+VANISHES_AFTER: Final = 3
+ROW_LABELS: Final = ("window", "surface", "arm")
+
+
+def unit_suffix(metric: Declared, currency: str) -> str:
+    """Return the base unit that ends the name of a metric's family."""
+    return currency.lower() if metric.unit == "currency" else metric.unit
+
+
+class ViewCollector(Collector):
+    """Yields what the current view says, anew at every scrape. It keeps nothing."""
+
+    def __init__(
+        self,
+        current: Callable[[], View | None],
+        metrics: Sequence[Declared],
+        currency: str,
+        build: str,
+        clock: Callable[[], int],
+    ) -> None:
+        self._current = current
+        self._metrics = tuple(metrics)
+        self._currency = currency
+        self._build = build
+        self._clock = clock
+
+    def describe(self) -> Iterable[Metric]:
+        """Describe nothing beforehand: what there is depends on the view."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families. A part that fails is left out and said so; the others stand."""
+        view, now_ms = self._current(), self._clock()
+        success = GaugeMetricFamily(
+            "lynceus_scrape_collector_success",
+            "Whether a part of this page could be made.",
+            labels=["collector"],
+        )
+        duration = GaugeMetricFamily(
+            "lynceus_scrape_collector_duration_seconds",
+            "How long a part of this page took.",
+            labels=["collector"],
+        )
+        parts: dict[str, Callable[[Snapshot], Iterable[Metric]]] = {
+            "windows": lambda snapshot: self._windows(snapshot, now_ms),
+            "pipeline": _pipeline,
+            "redis": _redis,
+        }
+        for name, part in parts.items():
+            began = perf_counter()
+            try:
+                families = list(part(view.snapshot)) if view else []
+            except Exception:
+                structlog.get_logger("lynceus.server").exception("a part of /metrics failed", collector=name)
+                families, is_made = [], False
+            else:
+                is_made = view is not None
+            yield from families
+            success.add_metric([name], float(is_made))
+            duration.add_metric([name], perf_counter() - began)
+        yield success
+        yield duration
+        build = InfoMetricFamily("lynceus_build", "The version that runs.")
+        build.add_metric([], {"version": self._build})
+        yield build
+
+    def _windows(self, snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
+        shown = {
+            name: window
+            for name, window in snapshot.windows.items()
+            if name != ALL and window.end_ms + VANISHES_AFTER * window.length_ms >= now_ms
+        }
+        rows = [
+            ([name, row.surface, row.arm], row)
+            for name, window in shown.items()
+            for row in window.rows
+            if ALL not in (row.surface, row.arm)
+        ]
+        for count in COUNTS:
+            family = GaugeMetricFamily(f"lynceus_window_{count}", f"The window's {count}.", labels=ROW_LABELS)
+            for labels, row in rows:
+                family.add_metric(labels, row.measures[count])
+            yield family
+        for metric in self._metrics:
+            yield from self._estimates(metric, rows)
+        yield from _facts(snapshot, shown)
+
+    def _estimates(self, metric: Declared, rows: Sequence[tuple[list[str], Row]]) -> Iterator[Metric]:
+        unit = unit_suffix(metric, self._currency)
+        name = f"lynceus_window_{metric.name}"
+        value = GaugeMetricFamily(f"{name}_{unit}", metric.help, labels=ROW_LABELS)
+        low = GaugeMetricFamily(
+            f"{name}_ci_lower_{unit}", f"{metric.title}: lower bound of the 95 % interval.", labels=ROW_LABELS
+        )
+        high = GaugeMetricFamily(
+            f"{name}_ci_upper_{unit}", f"{metric.title}: upper bound of the 95 % interval.", labels=ROW_LABELS
+        )
+        for labels, row in rows:
+            estimate = row.metrics[metric.name]
+            if estimate is not None:
+                value.add_metric(labels, estimate.value)
+                low.add_metric(labels, estimate.low)
+                high.add_metric(labels, estimate.high)
+        yield from (value, low, high)
+
+
+def _facts(snapshot: Snapshot, shown: dict[str, WindowView]) -> Iterator[Metric]:
+    """Yield what there is to say about each window as a whole."""
+    facts: tuple[tuple[str, str, Callable[[WindowView], float]], ...] = (
+        (
+            "lynceus_window_end_timestamp_seconds",
+            "Where the window ends, event time.",
+            lambda w: w.end_ms / 1000,
+        ),
+        (
+            "lynceus_window_length_seconds",
+            "From the window's start to its end.",
+            lambda w: w.length_ms / 1000,
+        ),
+        (
+            "lynceus_window_maturity_ratio",
+            "Share of the window's impressions that had their whole click window.",
+            lambda w: w.maturity,
+        ),
+        (
+            "lynceus_window_complete",
+            "Whether the window has all there is, 1 or 0.",
+            lambda w: float(w.complete),
+        ),
+    )
+    for name, text, read in facts:
+        family = GaugeMetricFamily(name, text, labels=["window"])
+        for window, view in shown.items():
+            family.add_metric([window], read(view))
+        yield family
+    yield GaugeMetricFamily(
+        "lynceus_window_folded_pairs",
+        "Surfaces x arms that are shown as surface other, for there are too many to tell apart.",
+        value=snapshot.folded_pairs,
+    )
+
+
+def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield what became of all records that the stored state has seen; it begins anew when the state does."""
+    records = CounterMetricFamily("lynceus_records", "Records by what became of them.", labels=["outcome"])
+    for outcome, number in snapshot.pipeline.outcomes.items():
+        records.add_metric([outcome], number)
+    yield records
+    counts = dict.fromkeys((*REASONS, OTHER), 0)
+    for reason, number in snapshot.pipeline.rejected.items():
+        counts[reason if reason in counts else OTHER] += number
+    rejected = CounterMetricFamily(
+        "lynceus_rejected_records", "Rejected records by reason.", labels=["reason"]
+    )
+    for reason, number in counts.items():
+        rejected.add_metric([reason], number)
+    yield rejected
+
+
+def _redis(snapshot: Snapshot) -> Iterator[Metric]:
+    redis = snapshot.pipeline.redis
+    yield GaugeMetricFamily(
+        "lynceus_redis_up", "Whether Redis answered the last refresh, 1 or 0.", value=redis.up
+    )
+    yield GaugeMetricFamily(
+        "lynceus_redis_used_memory_bytes", "Memory that Redis uses.", value=redis.used_memory_bytes
+    )
+    yield GaugeMetricFamily(
+        "lynceus_redis_max_memory_bytes",
+        "Memory that Redis may use; 0 = no limit.",
+        value=redis.max_memory_bytes,
+    )
+
+
+class Exporter:
+    """Renders `/metrics` on a registry of its own."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(collector)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the page and its content type, as an Accept header wishes. Takes a while: not for the event loop."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type

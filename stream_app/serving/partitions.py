@@ -1,0 +1,186 @@
+"""One partition as it is read from its hash: what is known of it, what must be read again, and what changed.
+
+Pure: bytes in, changes out. The reader asks Redis; an `Attempt` decides what to ask for. Each answer is one HMGET of
+the partition's own fields (META) and some of its cells, so it is of one checkpoint; when the worker writes between two
+answers, the directory of the later one says which cells must be asked for again.
+
+    answer 1   META                    -> directory: p:10 @4, p:20 @7     missing: p:10, p:20
+    answer 2   META + p:10, p:20       -> directory: p:10 @4, p:20 @8, p:30 @8
+                                          p:10 and p:20 belong to it      missing: p:30
+    answer 3   META + p:30             -> directory unchanged             missing: nothing; the change is complete
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from stream_app.core import cells
+from stream_app.core.cells import Alive, Head
+from stream_app.core.slices import Slice
+
+META: Final = (
+    cells.OFFSET,
+    cells.HEAD,
+    cells.DIRECTORY,
+    cells.SLICES,
+    cells.LAYOUT,
+    cells.ALIVE,
+    cells.INCARNATION,
+    cells.CONFIG,
+)
+"""The fields that every answer begins with, in this order."""
+
+Answer = Sequence[bytes | None]
+
+
+class PartitionState(NamedTuple):
+    """Where a partition stands. `fault` says why its cells cannot be trusted to be whole; empty = they can."""
+
+    partition: int
+    is_claimed: bool = False
+    offset: int = 0
+    head: Head = Head()  # noqa: RUF012  # never written to: a decoded head is replaced, not changed
+    alive: Alive | None = None
+    fault: str = ""
+
+
+class Change(NamedTuple):
+    """What is new in the cells of a partition: packed rows by field, None = gone.
+
+    With `is_reset`, all that was known of the partition before is void.
+    """
+
+    partition: int
+    is_reset: bool
+    slices: tuple[Slice, ...]
+    fields: Mapping[str, bytes | None]
+
+
+class Known(NamedTuple):
+    """What was read of a partition so far; the cells themselves are with whoever took the changes."""
+
+    identity: tuple[bytes | None, ...] = ()
+    offset: int = 0
+    directory: bytes = b""
+    packed_slices: bytes = b""
+    slices: tuple[Slice, ...] = ()
+    sequences: Mapping[str, int] = {}  # noqa: RUF012  # never written to
+    state: PartitionState | None = None
+
+
+class Attempt:
+    """One attempt at reading a partition. Mutable state: all of it, for the time of one refresh.
+
+    Every method raises ValueError (msgspec's errors are such) when stored bytes are not what they should be.
+    """
+
+    def __init__(self, partition: int, known: Known, measures: Sequence[str]) -> None:
+        self._partition = partition
+        self._known = known
+        self._measures = tuple(measures)
+        self._staged: dict[str, tuple[int, bytes]] = {}
+        self._torn: set[str] = set()
+        self._next = known
+        self._is_reset = False
+        self.missing: list[str] = []
+
+    def observe(self, answer: Answer, fields: Sequence[str] = ()) -> None:
+        """Take one answer of Redis into account: META, then the cells `fields`."""
+        known, before = self._known, self._next
+        self._next = self._read_meta(answer[: len(META)])
+        if self._next.identity != before.identity or len(self._next.slices) < len(before.slices):
+            self._staged.clear()
+            self._torn.clear()
+        self._is_reset = self._contradicts(known)
+        sequences = self._next.sequences
+        positions = _positions(self._next.identity[-1], self._measures)
+        for field, packed in zip(fields, answer[len(META) :], strict=True):
+            if field not in sequences:
+                continue
+            if packed is None:
+                self._torn.add(field)
+            else:
+                self._staged[field] = sequences[field], _conform(packed, positions, len(self._next.slices))
+        base = {} if self._is_reset else known.sequences
+        self.missing = []
+        if sequences is not base:
+            self.missing = [
+                field
+                for field, sequence in sequences.items() - base.items()
+                if field not in self._torn and self._staged.get(field, (-1,))[0] != sequence
+            ]
+
+    def conclude(self) -> tuple[Known, Change | None]:
+        """Return what is known now, and what changed (None: nothing). Call it when nothing is missing."""
+        new, known = self._next, self._known
+        torn = self._torn & new.sequences.keys()
+        if torn and new.state:
+            fault = f"{len(torn)} of its cells are missing"
+            # What is torn is not held, and the directory not known: both will be read again next time.
+            held = {field: sequence for field, sequence in new.sequences.items() if field not in torn}
+            new = new._replace(sequences=held, directory=b"", state=new.state._replace(fault=fault))
+        fields: dict[str, bytes | None] = {}
+        if not self._is_reset and new.sequences is not known.sequences:
+            fields = dict.fromkeys(known.sequences.keys() - new.sequences.keys())
+        fields |= {field: packed for field, (_, packed) in self._staged.items() if field in new.sequences}
+        has_changed = bool(fields) or (self._is_reset and bool(known.sequences))
+        return new, Change(self._partition, self._is_reset, new.slices, fields) if has_changed else None
+
+    def _read_meta(self, meta: Answer) -> Known:
+        offset, head, directory, slices, layout, alive, incarnation, config = meta
+        before = self._next
+        state = PartitionState(
+            self._partition,
+            any(field is not None for field in meta),
+            int(offset or 0),
+            cells.unpack_head(head) if head else Head(),
+            cells.unpack_alive(alive) if alive else None,
+        )
+        # Unpacking what is as it was would be most of the work of a quiet refresh.
+        is_same = directory is not None and directory == before.directory
+        is_numbered = slices is not None and slices == before.packed_slices
+        return Known(
+            (incarnation, config, layout),
+            state.offset,
+            directory or b"",
+            slices or b"",
+            before.slices if is_numbered else tuple(cells.unpack_slices(slices) if slices else ()),
+            before.sequences if is_same else (cells.unpack_directory(directory) if directory else {}),
+            state,
+        )
+
+    def _contradicts(self, known: Known) -> bool:
+        """Say whether what is stored now is no continuation of what is known: another life of the partition."""
+        if not known.identity:
+            return False
+        new = self._next
+        return (
+            new.identity != known.identity
+            or new.offset < known.offset
+            or max(new.sequences.values(), default=0) < max(known.sequences.values(), default=0)
+            or new.slices[: len(known.slices)] != known.slices
+        )
+
+
+def _positions(layout: bytes | None, measures: tuple[str, ...]) -> list[int] | int:
+    """Return where in a stored tally each measure stands (-1: nowhere), or just the width if all stand as declared."""
+    stored = cells.unpack_layout(layout) if layout else list(measures)
+    if tuple(stored) == measures:
+        return len(stored)
+    at = {name: position for position, name in enumerate(stored)}
+    return [at.get(name, -1) for name in measures]
+
+
+def _conform(packed: bytes, positions: list[int] | int, slices: int) -> bytes:
+    """Return packed rows in the order of our own measures; raise ValueError unless they are readable."""
+    rows = cells.unpack_rows(packed)
+    if rows and not 0 <= min(rows) <= max(rows) < slices:
+        raise ValueError(f"rows of slice {max(rows)}, of {slices} slices")
+    if isinstance(positions, int):
+        if any(len(tally) != positions for tally in rows.values()):
+            raise ValueError(f"tallies that have not {positions} measures")
+        return packed
+    try:
+        mapped = {n: [tally[at] if at >= 0 else 0 for at in positions] for n, tally in rows.items()}
+    except IndexError:
+        raise ValueError("tallies shorter than their layout") from None
+    return cells.pack_rows(mapped)

@@ -1,0 +1,106 @@
+"""What a query may ask of a view, and the answer: pure, from parameters to values."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from stream_app.core.slices import DIMENSIONS
+from stream_app.core.tally import Tally
+from stream_app.serving.snapshot import Series
+from stream_app.serving.views import Meaning, View, measures_of, series
+from stream_app.serving.windows import ALL
+from stream_app.statistics.estimates import Estimate
+from stream_app.statistics.lowering import lower
+
+
+class BadQueryError(Exception):
+    """A query that cannot be answered: what is wrong, and the names that are near to what was asked."""
+
+    def __init__(self, message: str, near: list[str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.near = near
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One metric of one window, over the slices that have the values of `where`.
+
+    `unseen` names the dimensions of which the value asked for was never counted: perhaps a typing error.
+    """
+
+    metric: str
+    window: str
+    where: dict[str, str]
+    unseen: tuple[str, ...]
+    start_ms: int
+    end_ms: int
+    complete: bool
+    maturity: float
+    estimate: Estimate | None
+    measures: dict[str, int | float]
+
+
+def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Answer:
+    """Answer `metric`, `window` (default 5m) and any dimensions; an omitted dimension is summed over.
+
+    `maturity` is the window's. Raises BadQueryError for a name that does not exist, or is given twice.
+    """
+    asked = _once(parameters, ("metric", "window", *DIMENSIONS))
+    metrics = {metric.name: metric for metric in meaning.metrics}
+    metric = metrics[_named(asked.pop("metric", ""), "metric", metrics)]
+    name = _named(asked.pop("window", "5m"), "window", view.snapshot.windows)
+    window = view.snapshot.windows[name]
+    wanted = [(DIMENSIONS.index(dimension), value) for dimension, value in asked.items()]
+    total = Tally.total(
+        (
+            tally
+            for slice_, tally in view.totals[name].items()
+            if all(slice_[at] == value for at, value in wanted)
+        ),
+        len(meaning.index),
+    )
+    kept = view.totals[ALL]
+    unseen = tuple(DIMENSIONS[at] for at, value in wanted if not any(s[at] == value for s in kept))
+    return Answer(
+        metric.name,
+        name,
+        asked,
+        unseen,
+        window.start_ms,
+        window.end_ms,
+        window.complete,
+        window.maturity,
+        lower(metric, total, meaning.index),
+        measures_of(meaning, total),
+    )
+
+
+def query_series(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Series:
+    """Answer the last hour by minute of `surface` (default `all`)."""
+    surface = _once(parameters, ("surface",)).get("surface", ALL)
+    return series(meaning, view.steps, surface, view.snapshot.end_ms or 0)
+
+
+def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:
+    """Refuse parameters where none are read: an ignored filter would look like an answer to it."""
+    _once(parameters, ())
+
+
+def _once(parameters: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for name, value in parameters:
+        _named(name, "parameter", known)
+        if name in asked:
+            raise BadQueryError(f"parameter {name} is given twice", [])
+        asked[name] = value
+    return asked
+
+
+def _named(name: str, kind: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    if name in known:
+        return name
+    shown = name[:64]
+    message = f"unknown {kind} {shown!r}" if name else f"{kind} is missing"
+    near = difflib.get_close_matches(shown, list(known), n=3, cutoff=0.5) or sorted(known)[:20]
+    raise BadQueryError(message, near)

@@ -1,0 +1,120 @@
+"""Keeps the View fresh: reads what changed, advances the windows, computes the next view, swaps it in."""
+
+import asyncio
+from collections.abc import Callable
+from time import time
+from typing import Any, Final, Protocol
+
+import structlog
+
+from stream_app.serving.reader import Reader, Reading, StoreUnavailable
+from stream_app.serving.throughput import Throughput
+from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
+from stream_app.serving.windows import Windows
+
+LONGEST_BACKOFF_S: Final = 5.0
+
+
+class Subscriber(Protocol):
+    """Is told of every new view, in the event loop."""
+
+    def publish(self, view: View) -> None:
+        """Take the view; must not wait."""
+
+
+def clock_ms() -> int:
+    """Return the wall clock in milliseconds UTC."""
+    return int(time() * 1000)
+
+
+class Refresher:
+    """Owns the current view. Mutable state: it, the windows that it is computed from, and whether Redis is lost.
+
+    `view` is replaced whole and never changed: whoever reads it needs no lock, from whatever thread.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        origin: Origin,
+        meaning: Meaning,
+        subscriber: Subscriber,
+        interval_s: float,
+        clock: Callable[[], int] = clock_ms,
+    ) -> None:
+        self._reader = reader
+        self._origin = origin
+        self._meaning = meaning
+        self._subscriber = subscriber
+        self._interval_s = interval_s
+        self._clock = clock
+        self._windows = Windows(meaning.windows, len(meaning.index))
+        self._throughput = Throughput()
+        self._newest_ms = 0
+        self._fresh: View | None = None
+        self._fault = ""
+        self._log: Any = structlog.get_logger("lynceus.server")
+        self.view: View | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Refresh until `stop`: every interval, and less and less often while Redis is lost."""
+        delay_s = self._interval_s
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            began = loop.time()
+            is_fresh = await self.refresh()
+            delay_s = self._interval_s if is_fresh else min(delay_s * 2, LONGEST_BACKOFF_S)
+            try:
+                async with asyncio.timeout(max(0.0, began + delay_s - loop.time())):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def refresh(self) -> bool:
+        """Read once and swap the view; return whether it is fresh. Never raises for what the store did."""
+        try:
+            reading = await self._reader.refresh()
+            # Off the event loop: the first load takes a second or two, and streams must keep beating.
+            view = await asyncio.to_thread(self._compute, reading, self._clock())
+        except StoreUnavailable as error:
+            self._note(str(error))
+            view_or_none = stale(self._fresh, str(error), self._clock()) if self._fresh else None
+        except Exception as error:
+            # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew. Serving goes on.
+            self._log.exception("refresh failed, reading everything again")
+            self._reader.forget()
+            self._windows = Windows(self._meaning.windows, len(self._meaning.index))
+            reason = f"internal error ({type(error).__name__})"
+            self._fault = reason
+            view_or_none = stale(self._fresh, reason, self._clock()) if self._fresh else None
+        else:
+            self._note("")
+            self._fresh = view_or_none = view
+        self.view = view_or_none
+        if view_or_none is not None:
+            self._subscriber.publish(view_or_none)
+        return not self._fault
+
+    def _compute(self, reading: Reading, at_ms: int) -> View:
+        self._newest_ms = newest_ms(reading.partitions, at_ms, self._newest_ms)
+        self._windows.advance(reading.changes, windows_end_ms(self._newest_ms))
+        records = sum(state.head.applied for state in reading.partitions)
+        rate = self._throughput.observe(at_ms, records)
+        return build_view(
+            self._origin,
+            self._meaning,
+            self._windows,
+            reading.partitions,
+            reading.store,
+            self._newest_ms,
+            at_ms,
+            rate,
+        )
+
+    def _note(self, fault: str) -> None:
+        """Log one line when Redis is lost and one when it is back, however often it was tried in between."""
+        if fault and not self._fault:
+            self._log.warning("redis lost, serving the last view as stale", reason=fault)
+        elif self._fault and not fault:
+            self._log.info("redis is back, the view is fresh")
+        self._fault = fault

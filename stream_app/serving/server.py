@@ -1,0 +1,118 @@
+"""Puts the reading room together: Redis -> reader -> windows -> view -> exporter, API, stream, wall."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from stream_app.errors import LynceusError
+from stream_app.metrics.catalogue import INDEX, METRICS, WINDOWS
+from stream_app.serving.api import FRESH_MS, Api
+from stream_app.serving.border import LOOPBACK_NAMES, is_loopback
+from stream_app.serving.exporter import Exporter, ViewCollector
+from stream_app.serving.reader import Reader, check_store, connect
+from stream_app.serving.refresher import Refresher, clock_ms
+from stream_app.serving.stream import Stream
+from stream_app.serving.views import Meaning, Origin, View
+from stream_app.settings import ServerSettings, Settings
+
+SHUTDOWN_S: Final = 2.0
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve until `stop`; call `on_ready` with the URL once the first view can be read.
+
+    Raises LynceusError when it may not or cannot listen, and when Redis is unreachable or evicts at the start. Later
+    outages of Redis are survived: the last view is served, said to be stale, and `/readyz` fails.
+    """
+    allowed_hosts = _allowed_hosts(settings.server)
+    log: Any = structlog.get_logger("lynceus.server")
+    async with connect(settings.redis) as redis:
+        warning = await check_store(redis, settings.redis)
+        if warning:
+            log.warning(warning)
+        refresher, stream, app = _compose(settings, redis, allowed_hosts)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        try:
+            url = await _listen(runner, settings.server)
+            await refresher.refresh()
+            log.info("serving", url=url)
+            if on_ready:
+                on_ready(url)
+            await refresher.run(stop)
+        finally:
+            stream.close()
+            await runner.cleanup()
+
+
+def meaning_of(settings: Settings) -> Meaning:
+    """Return what the numbers mean: the catalogue, and how events are counted."""
+    counting = settings.counting
+    return Meaning(
+        METRICS,
+        WINDOWS,
+        INDEX,
+        counting.out_of_orderness_s * 1000,
+        counting.lateness_s * 1000,
+        counting.click_window_s * 1000,
+    )
+
+
+def _compose(
+    settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
+) -> tuple[Refresher, Stream, web.Application]:
+    build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
+    reader = Reader(
+        redis,
+        settings.redis,
+        settings.app,
+        settings.kafka.events_topic,
+        settings.kafka.partitions,
+        list(INDEX),
+    )
+
+    def current() -> View | None:
+        return refresher.view
+
+    stream = Stream(build, current, clock_ms)
+    refresher = Refresher(reader, Origin(build, server.title), meaning, stream, server.refresh_interval_s)
+    collector = ViewCollector(current, METRICS, settings.counting.currency, build, clock_ms)
+    fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
+    api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms)
+    return refresher, stream, api.application(allowed_hosts)
+
+
+def _allowed_hosts(server: ServerSettings) -> frozenset[str] | None:
+    """Return the names that are answered to; raise LynceusError for a bind that would be open to everybody."""
+    if server.behind_proxy:
+        return None
+    if not is_loopback(server.host):
+        raise LynceusError(
+            f"LYNCEUS_SERVER__HOST={server.host} can be reached from other machines, and nothing here authenticates",
+            "Put something in front that does and set LYNCEUS_SERVER__BEHIND_PROXY=true, or use 127.0.0.1",
+        )
+    return frozenset((*LOOPBACK_NAMES, f"[{server.host}]" if ":" in server.host else server.host))
+
+
+async def _listen(runner: web.AppRunner, server: ServerSettings) -> str:
+    site = web.TCPSite(runner, server.host, server.port)
+    try:
+        await site.start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise LynceusError(
+                f"port {server.port} on {server.host} is in use",
+                "Stop what listens there, or set LYNCEUS_SERVER__PORT to another port (0 = any free one)",
+            ) from None
+        raise LynceusError(
+            f"cannot listen on {server.host}:{server.port}: {error.strerror}", "Set LYNCEUS_SERVER__HOST"
+        ) from None
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

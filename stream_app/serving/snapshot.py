@@ -1,0 +1,107 @@
+"""The JSON contract of `GET /v1/view` and of the stream: plain frozen values, rendered as they stand.
+
+Times are milliseconds UTC, intervals half-open, bounds 95 %, `null` where there is not enough data or nothing yet.
+Surface `all` and arm `all` are sums over the others.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from stream_app.serving.reader import StoreState
+from stream_app.statistics.estimates import Estimate
+
+State = Literal["live", "idle", "behind", "lost", "absent"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One surface and arm in one window, summed over policy, segment, channel and device."""
+
+    surface: str
+    arm: str
+    measures: dict[str, int | float]
+    metrics: dict[str, Estimate | None]
+
+
+class Contrast(msgspec.Struct, frozen=True):
+    """How many times as high a metric is in one arm as in another."""
+
+    surface: str
+    metric: str
+    arm: str
+    against: str
+    ratio: Estimate | None
+
+
+class WindowView(msgspec.Struct, frozen=True):
+    """One window. `maturity` is the share of its impressions that had their whole click window."""
+
+    start_ms: int
+    end_ms: int
+    length_ms: int
+    complete: bool
+    maturity: float
+    rows: tuple[Row, ...]
+    contrasts: tuple[Contrast, ...]
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One minute of the series; the newest may be a part of one."""
+
+    start_ms: int
+    end_ms: int
+    arms: dict[str, dict[str, Estimate | None]]
+
+
+class Series(msgspec.Struct, frozen=True):
+    """The last hour, oldest first."""
+
+    step_ms: int
+    surface: str
+    points: tuple[Point, ...]
+
+
+class PartitionView(msgspec.Struct, frozen=True):
+    """Where one partition stands."""
+
+    partition: int
+    offset: int
+    end_offset: int
+    lag_records: int
+    worker: str
+    alive_ms: int
+    state: State
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """How the counting goes: sums over partitions of what became of their records."""
+
+    events_per_second: float
+    lag_records: int
+    records: int
+    outcomes: dict[str, int]
+    rejected: dict[str, int]
+    redis: StoreState
+    workers: tuple[str, ...]
+    partitions: tuple[PartitionView, ...]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that readers see, at one moment. `folded_pairs` surfaces x arms are shown as surface `other`."""
+
+    build: str
+    title: str
+    at_ms: int
+    end_ms: int | None
+    newest_ms: int | None
+    watermark_ms: int | None
+    sealed_ms: int | None
+    complete: bool
+    incomplete_because: tuple[str, ...]
+    folded_pairs: int
+    windows: dict[str, WindowView]
+    series: Series
+    pipeline: Pipeline
+
+
+encode = msgspec.json.Encoder().encode

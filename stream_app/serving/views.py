@@ -1,0 +1,329 @@
+"""The View: what is true now, computed once, immutable, swapped whole. Exporter, API and wall are renderings of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from stream_app.core.cells import OUTCOMES
+from stream_app.core.panes import PANE_MS, Watermark, Window, pane_start
+from stream_app.core.slices import OTHER, Slice
+from stream_app.core.tally import add_into
+from stream_app.metrics.metric import Metric
+from stream_app.serving import health
+from stream_app.serving.partitions import PartitionState
+from stream_app.serving.reader import StoreState
+from stream_app.serving.snapshot import (
+    Contrast,
+    Pipeline,
+    Point,
+    Row,
+    Series,
+    Snapshot,
+    WindowView,
+    encode,
+)
+from stream_app.serving.windows import ALL, STEP_MS, Pair, Progress, Windows, horizon_ms
+from stream_app.statistics.estimates import Estimate
+from stream_app.statistics.lowering import contrast, lower
+
+MAX_PAIRS: Final = 200
+"""Surfaces x arms that are told apart in rows and in Prometheus; what is beyond has surface `other`."""
+SERIES_POINTS: Final = 60
+CONTRASTS: Final = (
+    ("personalized", "holdout"),
+    ("context_blind", "holdout"),
+    ("personalized", "context_blind"),
+)
+LARGEST_INTEGER: Final = 2**63
+
+Totals = Mapping[Slice, Sequence[int]]
+Steps = Mapping[int, Mapping[Pair, Sequence[int]]]
+"""By the start of each minute."""
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What the numbers mean: the catalogue, and the rules of counting that readers must know."""
+
+    metrics: tuple[Metric, ...]
+    windows: tuple[Window, ...]
+    index: Mapping[str, int]
+    out_of_orderness_ms: int
+    lateness_ms: int
+    click_window_ms: int
+
+
+class View(NamedTuple):
+    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute."""
+
+    snapshot: Snapshot
+    json: bytes
+    tag: str
+    totals: Mapping[str, Totals]
+    steps: Steps
+    is_stale: bool = False
+
+
+class Origin(NamedTuple):
+    """Who says so."""
+
+    build: str
+    title: str
+
+
+def newest_ms(states: Iterable[PartitionState], at_ms: int, before_ms: int) -> int:
+    """Return the event time up to which windows look: see `horizon_ms`."""
+    progress = (Progress(s.head.newest_ms, health.is_catching_up(s, at_ms)) for s in states)
+    return horizon_ms(progress, before_ms)
+
+
+def windows_end_ms(newest: int) -> int:
+    """Return where windows end: with the pane that contains `newest`; 0 when nothing has been counted."""
+    return pane_start(newest) + PANE_MS if newest else 0
+
+
+def build_view(
+    origin: Origin,
+    meaning: Meaning,
+    windows: Windows,
+    states: Sequence[PartitionState],
+    store: StoreState,
+    newest: int,
+    at_ms: int,
+    events_per_second: float,
+) -> View:
+    """Compute the view of `windows`, which were advanced to the end that belongs to `newest`."""
+    watermark = Watermark(meaning.out_of_orderness_ms, meaning.lateness_ms, newest)
+    because = health.reasons(states, at_ms)
+    names = [*(w.name for w in meaning.windows), ALL]
+    totals = {name: windows.totals(name) for name in names}
+    pairs = {name: _pairs(totals[name]) for name in names}
+    shown = _largest(pairs[ALL], meaning.index["impressions"])
+    steps = _steps(windows)
+    snapshot = Snapshot(
+        build=origin.build,
+        title=origin.title,
+        at_ms=at_ms,
+        end_ms=windows.end_ms or None,
+        newest_ms=newest or None,
+        watermark_ms=watermark.at_ms if newest else None,
+        sealed_ms=watermark.sealed_before_ms if newest else None,
+        complete=not because,
+        incomplete_because=because,
+        folded_pairs=len(pairs[ALL]) - len(shown),
+        windows={
+            name: _window_view(
+                name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because
+            )
+            for name in names
+        },
+        series=series(meaning, steps, ALL, windows.end_ms),
+        pipeline=_pipeline(states, store, at_ms, events_per_second),
+    )
+    return _rendered(snapshot, totals, steps)
+
+
+def stale(view: View, reason: str, at_ms: int) -> View:
+    """Return the view as it is when Redis is lost: the same numbers, of the same moment, and said not to be fresh.
+
+    The pipeline's heartbeats are judged at `at_ms`.
+    """
+    old = view.snapshot
+    because = (f"Redis cannot be read: {reason}", *(r for r in old.incomplete_because if "Redis" not in r))
+    snapshot = msgspec.structs.replace(
+        old,
+        complete=False,
+        incomplete_because=because,
+        windows={
+            name: msgspec.structs.replace(window, complete=False) for name, window in old.windows.items()
+        },
+        pipeline=msgspec.structs.replace(
+            old.pipeline,
+            events_per_second=0.0,
+            redis=msgspec.structs.replace(old.pipeline.redis, up=False),
+            partitions=tuple(
+                msgspec.structs.replace(p, state="lost")
+                if p.state != "absent" and at_ms - p.alive_ms > health.LOST_AFTER_MS
+                else p
+                for p in old.pipeline.partitions
+            ),
+        ),
+    )
+    return _rendered(snapshot, view.totals, view.steps)._replace(is_stale=True)
+
+
+def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
+    """Return the last hour before `end_ms` of `surface` (`all` = of every one) by minute and arm."""
+    if not steps:
+        return Series(STEP_MS, surface, ())
+    newest = max(steps)
+    points = []
+    for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest + STEP_MS, STEP_MS):
+        arms: dict[str, list[int]] = {}
+        for (of, arm), tally in steps.get(start, {}).items():
+            if surface in (ALL, of):
+                add_into(arms.setdefault(arm, [0] * len(tally)), tally)
+        estimates = {arm: estimates_of(meaning, tally) for arm, tally in sorted(arms.items())}
+        points.append(Point(start, min(start + STEP_MS, end_ms), estimates))
+    return Series(STEP_MS, surface, tuple(points))
+
+
+def estimates_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, Estimate | None]:
+    """Return every metric of a tally."""
+    return {metric.name: lower(metric, tally, meaning.index) for metric in meaning.metrics}
+
+
+def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float]:
+    """Return every measure of a tally; what no 64-bit reader could hold is rounded to a float."""
+    return {
+        name: tally[at] if -LARGEST_INTEGER <= tally[at] < LARGEST_INTEGER else float(tally[at])
+        for name, at in meaning.index.items()
+    }
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _window_view(
+    name: str,
+    meaning: Meaning,
+    windows: Windows,
+    states: Sequence[PartitionState],
+    pairs: Mapping[Pair, Sequence[int]],
+    shown: frozenset[Pair],
+    watermark_ms: int,
+    is_whole: bool,
+) -> WindowView:
+    span, end_ms = windows.spans[name], windows.end_ms
+    if name == ALL:
+        end_ms = max(end_ms, windows.newest_end_ms() or 0)
+        start_ms = min(windows.oldest_ms() or end_ms, end_ms)
+        has_all = True
+    else:
+        start_ms = span.start_ms
+        # Below its floor a partition has no panes, and what it folded beyond our end cannot be taken apart again.
+        floors = [state.head.floor_ms for state in states]
+        has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
+    rows = _marginals(pairs, shown, len(meaning.index))
+    impressions = rows[(ALL, ALL)][meaning.index["impressions"]]
+    maturity = 1.0
+    if impressions > 0:
+        settled_ms = watermark_ms - meaning.click_window_ms
+        unsettled = windows.unsettled(name, settled_ms, meaning.index["impressions"])
+        maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
+    return WindowView(
+        start_ms,
+        end_ms,
+        end_ms - start_ms,
+        is_whole and has_all,
+        maturity,
+        tuple(
+            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally))
+            for (surface, arm), tally in sorted(rows.items())
+        ),
+        tuple(_contrasts(meaning, rows)),
+    )
+
+
+def _pairs(totals: Totals) -> dict[Pair, list[int]]:
+    """Sum over policy, segment, channel and device. A surface that calls itself `all` is `other`: the name is taken."""
+    pairs: dict[Pair, list[int]] = {}
+    for slice_, tally in totals.items():
+        surface, arm = slice_[:2]
+        pair = (OTHER if surface == ALL else surface, OTHER if arm == ALL else arm)
+        sums = pairs.get(pair)
+        if sums is None:
+            pairs[pair] = list(tally)
+        else:
+            add_into(sums, tally)
+    return pairs
+
+
+def _largest(pairs: Mapping[Pair, Sequence[int]], measure: int) -> frozenset[Pair]:
+    """Return the pairs that are told apart: the same ones in every window, so that no row comes and goes."""
+    return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:MAX_PAIRS])
+
+
+def _marginals(
+    pairs: Mapping[Pair, Sequence[int]], shown: frozenset[Pair], width: int
+) -> dict[Pair, list[int]]:
+    """Return every shown pair, also where nothing was counted, and the sums over surfaces, over arms, over both."""
+    rows: dict[Pair, list[int]] = {pair: [0] * width for pair in shown}
+    rows[(ALL, ALL)] = [0] * width
+    for pair, tally in pairs.items():
+        surface, arm = pair if pair in shown else (OTHER, pair[1])
+        for row in ((surface, arm), (ALL, arm), (surface, ALL), (ALL, ALL)):
+            add_into(rows.setdefault(row, [0] * width), tally)
+    for surface, arm in shown:
+        rows.setdefault((ALL, arm), [0] * width)
+        rows.setdefault((surface, ALL), [0] * width)
+    return rows
+
+
+def _contrasts(meaning: Meaning, rows: Mapping[Pair, Sequence[int]]) -> Iterable[Contrast]:
+    metrics = [metric for metric in meaning.metrics if metric.method == "proportion"]
+    for surface in sorted({surface for surface, _ in rows}):
+        for arm, against in CONTRASTS:
+            tally, base = rows.get((surface, arm)), rows.get((surface, against))
+            if tally is None or base is None:
+                continue
+            for metric in metrics:
+                yield Contrast(
+                    surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index)
+                )
+
+
+def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
+    """Return the minutes of the last hour before the windows' end, by pair; of the last minute its panes until then."""
+    end_ms = windows.end_ms
+    if not end_ms:
+        return {}
+    newest = (end_ms - 1) - (end_ms - 1) % STEP_MS
+    steps: dict[int, dict[Pair, tuple[int, ...]]] = {}
+    for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest, STEP_MS):
+        steps[start] = {pair: tuple(t) for pair, t in windows.step_pairs.get(start, {}).items()}
+    last: dict[Pair, list[int]] = {}
+    for start in range(newest, end_ms, PANE_MS):
+        for pair, tally in windows.pane_pairs.get(start, {}).items():
+            add_into(last.setdefault(pair, [0] * len(tally)), tally)
+    steps[newest] = {pair: tuple(t) for pair, t in last.items()}
+    return steps
+
+
+def _pipeline(
+    states: Sequence[PartitionState], store: StoreState, at_ms: int, events_per_second: float
+) -> Pipeline:
+    outcomes = dict.fromkeys(OUTCOMES, 0)
+    rejected: dict[str, int] = {}
+    for state in states:
+        for counts, into in ((state.head.outcomes, outcomes), (state.head.rejected, rejected)):
+            for word, number in counts.items():
+                into[word] = into.get(word, 0) + number
+    partitions = tuple(health.partition_view(state, at_ms) for state in states)
+    return Pipeline(
+        round(events_per_second, 1),
+        sum(p.lag_records for p in partitions),
+        sum(state.head.applied for state in states),
+        outcomes,
+        dict(sorted(rejected.items())),
+        store,
+        tuple(sorted({p.worker for p in partitions if p.worker and p.state not in ("lost", "absent")})),
+        partitions,
+    )
+
+
+def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], steps: Steps) -> View:
+    """Render once for everybody. The tag is the same for views that differ only in when they were looked at."""
+    pipeline = snapshot.pipeline
+    lasting = msgspec.structs.replace(
+        snapshot,
+        at_ms=0,
+        pipeline=msgspec.structs.replace(
+            pipeline,
+            redis=StoreState(pipeline.redis.up, 0.0, 0, pipeline.redis.max_memory_bytes),
+            partitions=tuple(msgspec.structs.replace(p, alive_ms=0) for p in pipeline.partitions),
+        ),
+    )
+    tag = blake2b(encode(lasting), digest_size=12).hexdigest()
+    return View(snapshot, encode(snapshot), tag, totals, steps)
