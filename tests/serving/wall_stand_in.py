@@ -61,7 +61,7 @@ def ratio(one: tuple[int, int], other: tuple[int, int]) -> Json | None:
 
 
 def row(surface: str, arm: str, impressions: int, clicks: int, relevance: float = 0.7) -> Json:
-    """Return one row: a session every five impressions, every fiftieth of which converts twice."""
+    """Return one row: a session every five impressions, about every fiftieth of which converts."""
     sessions = impressions // 5
     mean = {"value": relevance, "low": relevance - 0.004, "high": relevance + 0.004, "n": impressions}
     return {
@@ -70,7 +70,7 @@ def row(surface: str, arm: str, impressions: int, clicks: int, relevance: float 
         "measures": {"impressions": impressions, "clicks": clicks, "sessions": sessions},
         "metrics": {
             "ctr": proportion(clicks, impressions),
-            "conversion": proportion(sessions // 50, sessions),
+            "conversion": proportion(sessions // 50 + clicks % 7, sessions),
             "relevance": mean if impressions > 1 else None,
             "revenue_per_session": None,
         },
@@ -111,7 +111,11 @@ def window(end_ms: int, length_ms: int, counts: Counts, maturity: float = 1.0) -
 
 def point(start_ms: int, arms: Mapping[str, tuple[int, int]]) -> Json:
     """Return one minute of the series."""
-    rows = {arm: row("all", arm, *counts)["metrics"] for arm, counts in arms.items()}
+    drift = (start_ms // MINUTE_MS) % 60
+    rows = {
+        arm: row("all", arm, *counts, 0.7 + 0.02 * math.sin(drift / 8))["metrics"]
+        for arm, counts in arms.items()
+    }
     return {"start_ms": start_ms, "end_ms": start_ms + MINUTE_MS, "arms": rows}
 
 

@@ -23,52 +23,63 @@ export function spanMinutes(points) {
   return SPANS_MIN.find((span) => span >= minutes) ?? SPANS_MIN.at(-1);
 }
 
-/** Columns for uPlot: the middle of each point in seconds, then value, low and high of each arm. */
+/**
+ * Columns for uPlot: the middle of each point in seconds, then low and high of each arm, then the value of each arm.
+ * uPlot paints in this order, so every line lies above every band.
+ */
 function columns(points, arms, metric) {
   const estimates = arms.map((arm) => points.map((point) => point.arms[arm]?.[metric] ?? null));
+  const parts = (series, names) => names.map((name) => series.map((one) => one?.[name] ?? null));
   return [
     points.map((point) => (point.start_ms + point.end_ms) / 2000),
-    ...estimates.flatMap((series) => ["value", "low", "high"].map((part) => series.map((one) => one?.[part] ?? null))),
+    ...estimates.flatMap((series) => parts(series, ["low", "high"])),
+    ...estimates.flatMap((series) => parts(series, ["value"])),
   ];
+}
+
+/** The columns of one of `size` arms. */
+function ofArm(table, index, size) {
+  return { lows: table[2 * index + 1], highs: table[2 * index + 2], values: table[2 * size + index + 1] };
 }
 
 /**
  * Bounds of the vertical axis: all values, and the bands as far as they are usually wide. The first minutes' bands are
  * so wide that they would press every line flat.
  */
-function extent(table) {
+function extent(table, size) {
   const values = [];
   const reaches = [];
-  for (let index = 1; index < table.length; index += 3) {
-    table[index].forEach((value, row) => {
+  for (let index = 0; index < size; index += 1) {
+    const one = ofArm(table, index, size);
+    one.values.forEach((value, row) => {
       if (value === null) return;
       values.push(value);
-      reaches.push(Math.max(value - table[index + 1][row], table[index + 2][row] - value));
+      reaches.push(Math.max(value - one.lows[row], one.highs[row] - value));
     });
   }
   if (!values.length) return [0, 1];
   const reach = reaches.sort((one, other) => one - other)[Math.floor(reaches.length / 2)];
   const low = Math.min(...values);
   const high = Math.max(...values);
-  const margin = Math.max(reach, 0.1 * (high - low), 0.05 * high, 1e-4);
+  const margin = Math.max(reach, 0.1 * (high - low), 0.02 * high, 1e-4);
   return [Math.max(0, low - margin), Math.min(1, high + margin)];
 }
 
 function lines(arms, width) {
-  return arms.flatMap((arm) => {
+  // The holdout's band is drawn by its edges, or two bands that overlap would look like a third.
+  const bound = (arm) => ({ points: { show: false }, stroke: arm === "holdout" ? `${colour("--holdout")}80` : "transparent", width: width / 4 });
+  const line = (arm) => {
     const { token, dash } = armStyle(arm);
-    const stroke = colour(token);
-    const shared = { points: { show: false } };
-    return [
-      { ...shared, stroke, width, dash: dash.map((part) => part * width * 2.4), cap: "butt" },
-      { ...shared, stroke: "transparent" },
-      { ...shared, stroke: "transparent" },
-    ];
-  });
+    return { points: { show: false }, stroke: colour(token), width, dash: dash.map((part) => part * width * 2.4), cap: "butt" };
+  };
+  return [...arms.flatMap((arm) => [bound(arm), bound(arm)]), ...arms.map(line)];
 }
 
 function bands(arms) {
-  return arms.map((arm, index) => ({ series: [3 * index + 3, 3 * index + 2], fill: `${colour(armStyle(arm).token)}2e` }));
+  return arms.map((arm, index) => ({
+    series: [2 * index + 2, 2 * index + 1],
+    fill: colour(armStyle(arm).token) + (arm === "personalized" ? "3c" : "14"),
+  }));
 }
 
 /** The shape of an arm's glyph around a point of the canvas. */
@@ -95,8 +106,9 @@ function markPoints(plot, arms, size) {
   context.beginPath();
   context.rect(left - 2 * size, top, width + 4 * size, height);
   context.clip();
+  context.setLineDash([]); // the last line drawn may have been a dashed one
   arms.forEach((arm, index) => {
-    const [values, lows, highs] = [1, 2, 3].map((part) => plot.data[3 * index + part]);
+    const { values, lows, highs } = ofArm(plot.data, index, arms.length);
     const { glyph, token } = armStyle(arm);
     context.fillStyle = context.strokeStyle = colour(token);
     context.lineWidth = size / 2;
@@ -104,7 +116,8 @@ function markPoints(plot, arms, size) {
     values.forEach((value, row) => {
       const isAlone = value !== null && (values[row - 1] ?? null) === null && (values[row + 1] ?? null) === null;
       if (!isAlone && row !== newest) return;
-      const x = plot.valToPos(plot.data[0][row], "x", true);
+      const aside = isAlone ? 3 * size * (index - (arms.length - 1) / 2) : 0; // whiskers side by side, not on top of each other
+      const x = plot.valToPos(plot.data[0][row], "x", true) + aside;
       if (isAlone) {
         context.beginPath();
         context.moveTo(x, plot.valToPos(lows[row], "y", true));
@@ -128,6 +141,7 @@ function shadeUnsealed(plot, sealedMs) {
   context.beginPath();
   context.rect(from, top, left + width - from, height);
   context.clip();
+  context.setLineDash([]);
   context.strokeStyle = colour("--rule");
   context.lineWidth = uPlot.pxRatio * 1.5;
   const step = 1.4 * unit() * uPlot.pxRatio;
@@ -192,11 +206,12 @@ export class Trend {
   }
 
   draw(points, metric, sealedMs) {
-    const arms = Object.keys(ARMS).filter((arm) => points.some((point) => point.arms[arm]?.[metric]));
+    // Last drawn lies on top: that is to be the arm that is watched.
+    const arms = Object.keys(ARMS).reverse().filter((arm) => points.some((point) => point.arms[arm]?.[metric]));
     const table = columns(points, arms, metric);
     const endMs = points.at(-1)?.end_ms ?? 0;
     this.#span = [endMs / 1000 - 60 * spanMinutes(points), endMs / 1000];
-    this.#range = extent(table);
+    this.#range = extent(table, arms.length);
     this.#sealedMs = sealedMs;
     this.#picture.draw(arms.join(), table, this.#options(arms));
   }
@@ -211,11 +226,11 @@ export class Trend {
       return splits.map((value) => `${fixed(value * 100, places)} %`);
     };
     return {
-      padding: [1.2 * u, 21 * u, 0, 0],
+      padding: [1.2 * u, 20.4 * u, 0, 0],
       scales: { x: { time: false, range: () => this.#span }, y: { range: () => this.#range } },
       axes: [
         { ...axis, grid: { show: false }, size: 4.2 * u, space: 11 * u, incrs: [60, 120, 300, 600, 900, 1800], values: (plot, splits) => splits.map((second) => minuteOfDay(second * 1000)) },
-        { ...axis, grid, size: 9.6 * u, space: 6.5 * u, values: percentages },
+        { ...axis, grid, size: 8.6 * u, space: 6.5 * u, values: percentages },
       ],
       series: [{}, ...lines(arms, 0.45 * u)],
       bands: bands(arms),
@@ -236,7 +251,7 @@ export class Trend {
     const u = unit();
     const ratio = uPlot.pxRatio;
     const ends = arms
-      .map((arm, index) => ({ arm, value: plot.data[3 * index + 1].findLast((value) => value !== null) }))
+      .map((arm, index) => ({ arm, value: ofArm(plot.data, index, arms.length).values.findLast((value) => value !== null) }))
       .map(({ arm, value }) => ({ arm, top: plot.valToPos(value, "y", true) / ratio }))
       .sort((one, other) => one.top - other.top);
     const gap = 3.4 * u;
@@ -283,7 +298,7 @@ export class Sparkline {
     const u = unit();
     const endMs = points.at(-1).end_ms;
     this.#span = [endMs / 1000 - 60 * spanMinutes(points), endMs / 1000];
-    this.#range = extent(table);
+    this.#range = extent(table, 1);
     this.#picture.draw(arm, table, {
       padding: [0.4 * u, 1 * u, 0.4 * u, 0],
       scales: { x: { time: false, range: () => this.#span }, y: { range: () => this.#range } },

@@ -39,11 +39,11 @@ export function decimals(percentage) {
   return size >= 0.0995 || size === 0 ? 2 : 3;
 }
 
-/** An estimate's value and bounds as digits with the same number of decimals, and their unit. */
+/** An estimate's value and bounds as digits with the same number of decimals, fewer the less is known; and their unit. */
 export function figures(style, estimate) {
   const scale = style === "score" ? 1 : 100;
   const shown = [estimate.value, estimate.low, estimate.high].map((number) => number * scale);
-  const places = style === "score" ? 3 : decimals(shown[0]);
+  const places = style === "score" ? 3 : decimals(shown[2]);
   const [value, low, high] = shown.map((number) => fixed(number, places));
   return { value, low, high, unit: style === "score" ? "" : "%" };
 }
@@ -51,7 +51,7 @@ export function figures(style, estimate) {
 /** A ratio of two rates as the relative change it means: 1.123 -> "+12.3". */
 export function change(ratio) {
   const shown = [ratio.value, ratio.low, ratio.high].map((number) => (number - 1) * 100);
-  const places = Math.abs(shown[0]) >= 99.95 ? 0 : 1;
+  const places = Math.max(...shown.map(Math.abs)) >= 99.95 ? 0 : 1;
   const [value, low, high] = shown.map((number) => signed(number, places));
   return { value, low, high, unit: "%" };
 }
@@ -88,13 +88,13 @@ export function timeOfDay(ms) {
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-/** The time of day, with the date before it unless it is the day of `nowMs`. */
+/** The time of day to the second if it is the day of `nowMs`, else the date and the minute. */
 export function moment(ms, nowMs) {
   const date = new Date(ms);
   if (date.toDateString() === new Date(nowMs).toDateString()) return timeOfDay(ms);
   const day = `${WEEKDAYS[date.getDay()]} ${date.getDate()} ${MONTHS[date.getMonth()]}`;
   const year = date.getFullYear() === new Date(nowMs).getFullYear() ? "" : ` ${date.getFullYear()}`;
-  return `${day}${year} ${timeOfDay(ms)}`;
+  return `${day}${year} ${minuteOfDay(ms)}`;
 }
 
 /** "5m" -> "5 min"; "all" -> "everything". */

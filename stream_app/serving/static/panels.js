@@ -23,6 +23,8 @@ const KPIS = [
   { metric: "relevance", name: "Contextual relevance" },
 ];
 const VERDICTS = { up: "▲ personalization helps", down: "▼ personalization hurts", same: "● no change" };
+// Above this share of rejected records a producer is probably broken; a few are always.
+const REJECTED_WORTH_A_LOOK = 0.01;
 const ARROWS = { up: "▲", down: "▼", same: "●" };
 
 /** Change an element's text only when it differs, so that a screen reader is told only what is new. */
@@ -83,7 +85,7 @@ export class Tiles {
       tile.arm.className = `arm ${arm}`;
       tile.root.title = declared ? `${declared.title}: ${declared.help}` : "";
       tile.root.setAttribute("aria-label", `${tile.name}, ${word}`);
-      figure(tile, estimate && figures(STYLE[metric], estimate), " – ");
+      figure(tile, estimate && figures(STYLE[metric], estimate), "–");
       describe(tile.value, { metric, arm, surface, field: "value", estimate });
       marks(tile, estimate && mark);
       compare(tile, window, surface, declared?.is_up_good ?? true);
@@ -98,16 +100,19 @@ export class Tiles {
     const tile = this.#lift;
     const ratio = contrastOf(window, surface, "ctr");
     const way = ratio && direction(ratio);
-    const verdict = ratio ? judgement(way, true) : "same";
+    // No conclusion from figures that cannot be trusted.
+    const isSound = mark.state !== "incomplete" && mark.state !== "old";
+    const verdict = ratio && isSound ? judgement(way, true) : "same";
     tile.root.setAttribute("aria-label", "Lift of CTR, personalized against holdout");
     tile.root.classList.toggle("good", verdict === "good");
     tile.root.classList.toggle("bad", verdict === "bad");
     figure(tile, ratio && change(ratio), " … ");
     describe(tile.value, { metric: "lift", arm: "personalized", surface, field: "value", estimate: ratio });
     marks(tile, ratio && mark);
-    const hasHoldout = impressions(rowOf(window, surface, "holdout")) > 0;
-    say(tile.words, ratio ? VERDICTS[way] : hasHoldout ? "" : "no holdout in this window");
-    tile.words.className = `words ${verdict}`;
+    const seen = impressions(rowOf(window, surface, "holdout"));
+    const lacking = seen ? `◆ holdout: ${count(seen)} impressions` : "no holdout in this window";
+    say(tile.words, !ratio ? lacking : isSound ? VERDICTS[way] : `no verdict: ${mark.state}`);
+    tile.words.className = `words ${ratio ? `verdict ${verdict}` : ""}`;
     tile.ruler.draw(ratio);
   }
 }
@@ -182,9 +187,10 @@ function groupOf(window, { name, arms }, capacity) {
   const head = body.appendChild(make("tr", "group"));
   const title = head.appendChild(make("th", "", name === ALL ? "all surfaces" : name));
   title.scope = "rowgroup";
+  title.colSpan = 2;
   title.title = name;
   const verdict = head.appendChild(make("td"));
-  verdict.colSpan = 3;
+  verdict.colSpan = 2;
   const ratio = contrastOf(window, name, "ctr");
   if (ratio) {
     const way = direction(ratio);
@@ -231,7 +237,7 @@ export function drawPipeline(pipeline) {
       field: outcome,
       text: share(outcomes[outcome] ?? 0, records),
       number: outcomes[outcome] ?? 0,
-      level: outcome === "rejected" && outcomes[outcome] ? "warn" : "",
+      level: outcome === "rejected" && outcomes[outcome] > REJECTED_WORTH_A_LOOK * records ? "warn" : "",
       title: `${count(outcomes[outcome] ?? 0)} of ${count(records)} records` + (outcome === "rejected" && reasons.length ? `: ${reasons.join(", ")}` : ""),
     })),
     { name: "Redis", field: "redis", text: redis.up ? withUnit(fixed(redis.ms, 1), "ms") : "down", number: redis.ms ?? "", level: redis.up ? "good" : "bad" },
@@ -264,7 +270,7 @@ function drawPartitions(partitions) {
   const severity = ["lost", "absent", "behind", "idle", "live"];
   const ranked = [...partitions].sort((one, other) => severity.indexOf(one.state) - severity.indexOf(other.state));
   const shown = fits ? partitions : ranked.slice(0, Math.max(1, places - 3));
-  say(document.getElementById("partitions-words"), `partitions: ${partitionWords(partitions)}`);
+  say(document.getElementById("partitions-words"), partitionWords(partitions));
   const cells = shown.map(({ partition, state, lag_records: lag, worker }) => {
     const cell = make("li", state);
     const glyph = make("span", "", PARTITION_STATES[state] ?? "?");

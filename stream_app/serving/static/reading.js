@@ -125,12 +125,9 @@ export function patienceMs(lengthMs) {
   return Math.max(3 * lengthMs, 60_000);
 }
 
-/** "2 lost, 30 live", worst first. */
+/** "partitions: 30 of 32 healthy"; an idle partition has nothing to do and is as healthy as a live one. */
 export function partitionWords(partitions) {
   if (!partitions.length) return "no partitions yet";
-  return ["lost", "absent", "behind", "idle", "live"]
-    .map((state) => [partitions.filter((partition) => partition.state === state).length, state])
-    .filter(([number]) => number > 0)
-    .map(([number, state]) => `${number} ${state}`)
-    .join(", ");
+  const healthy = partitions.filter(({ state }) => state === "live" || state === "idle").length;
+  return `partitions: ${healthy === partitions.length ? "all" : `${healthy} of`} ${partitions.length} healthy`;
 }

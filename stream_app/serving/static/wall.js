@@ -84,7 +84,7 @@ function renderFigures() {
   tiles.draw(snapshot, shown, surface, catalogue, drawnAsOld);
   drawArms(element("arms"), shown, surface);
   const { state, words } = trust(snapshot, shown);
-  element("trust").hidden = false;
+  element("trust").hidden = drawnAsOld; // what was complete then says nothing about now
   element("trust").dataset.state = state;
   say(element("trust"), words);
   renderTrend();
@@ -111,6 +111,7 @@ function tick() {
   const stale = staleness();
   say(element("clock"), timeOfDay(now()));
   document.body.classList.toggle("stale", stale !== null);
+  document.body.classList.toggle("silent", stale?.why === "connection");
   const isConnected = snapshot !== null || stale !== null;
   const state = stale ? "stale" : isConnected ? "live" : "connecting";
   element("connection").dataset.state = state;
@@ -120,8 +121,10 @@ function tick() {
   const ageMs = now() - shown.end_ms;
   const isOld = ageMs > AGE_WORTH_SAYING_MS;
   const end = moment(shown.end_ms, now());
-  say(element("end"), isOld ? `data ends ${end}, ${duration(ageMs)} ago` : `ends ${end}`);
-  element("end").classList.toggle("old", isOld);
+  const isSilent = stale?.why === "connection";
+  const ending = isOld ? `data ends ${end}, ${duration(ageMs)} ago` : `ends ${end}`;
+  say(element("end"), isSilent ? `server silent, data ends ${end}` : ending);
+  element("end").classList.toggle("old", isOld || isSilent);
   if (drawnAsOld !== (stale !== null)) renderFigures();
 }
 
