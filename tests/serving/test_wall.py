@@ -4,13 +4,15 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
-from wall_stand_in import StandIn, snapshot
+
+from tests.serving.wall_stand_in import StandIn, snapshot
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
 
@@ -58,7 +60,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def server() -> AsyncIterator[StandIn]:
-    """The one place that knows that the server is a stand-in."""
+    """Yield a server: the one place that knows that the server is a stand-in."""
     stand_in = StandIn()
     await stand_in.start()
     yield stand_in
@@ -67,7 +69,7 @@ async def server() -> AsyncIterator[StandIn]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_wall(chromium: Browser, server: StandIn) -> AsyncIterator[Open]:
-    """Open the wall; whatever a test does there, nothing may go wrong in the page and nothing may leave the server."""
+    """Open the wall. Whatever a test does there: no fault in the page, no request to another host."""
     faults: list[str] = []
     contexts = []
 
@@ -82,7 +84,7 @@ async def open_wall(chromium: Browser, server: StandIn) -> AsyncIterator[Open]:
             "console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None
         )
         await page.add_init_script(
-            "addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI}`))"
+            "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.blockedURI))"
         )
         origin = server.url.removesuffix("/wall")
         page.on("request", lambda sent: None if sent.url.startswith(origin) else faults.append(sent.url))
@@ -94,7 +96,16 @@ async def open_wall(chromium: Browser, server: StandIn) -> AsyncIterator[Open]:
     yield open_
     for context in contexts:
         await context.close()
-    assert [] == faults
+    assert faults == []
+
+
+MEASURES = (Path(__file__).parent / "wall_measures.js").read_text()
+NEXT_FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+async def measure(page: Page, name: str) -> Any:
+    """Return what one of the functions of wall_measures.js finds in the page."""
+    return await page.evaluate(f"({MEASURES}).{name}()")
 
 
 STATES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -119,56 +130,26 @@ STATES: dict[str, Callable[[], dict[str, Any]]] = {
     ),
 }
 
-MEASURE = """() => {
-  const seen = (e) => e.getClientRects().length > 0 && !e.closest('.unseen') && !e.closest('option');
-  const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  const all = [...document.querySelectorAll('body *')].filter(seen);
-  const boxes = 'header, #alert, .card, .tile > p, .tile .words, .stage > *, #waiting, .interval, #trend h2, tbody td';
-  const over = all.filter((e) => e.matches(boxes))
-    .filter((e) => e.scrollWidth > e.clientWidth + 1 || (!e.matches('td, p, h2, dt, dd') && e.scrollHeight > e.clientHeight + 1));
-  const page = document.scrollingElement;
-  const outside = all.filter(hasText).map((e) => [e, e.getBoundingClientRect()])
-    .filter(([, r]) => r.right > innerWidth + 1 || r.left < -1 || r.bottom > innerHeight + 1 || r.top < -1);
-  const fonts = all.filter(hasText).map((e) => parseFloat(getComputedStyle(e).fontSize) / innerHeight * 100);
-  return {
-    scrolls: [page.scrollWidth > innerWidth, page.scrollHeight > innerHeight],
-    over: over.map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`),
-    outside: outside.map(([e]) => `${e.tagName} ${e.textContent.trim().slice(0, 40)}`),
-    smallest: Math.min(...fonts),
-  };
-}"""
 
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("state", STATES)
-async def test_everything_fits(state: str, size: tuple[int, int], server: StandIn, open_wall: Open) -> None:
-    """On every screen and in every state nothing scrolls, nothing is cut off, and no text is below 2.6 vh."""
+async def test_everything_fits(state: str, server: StandIn, open_wall: Open) -> None:
+    """On every screen, in every state: no scrolling, nothing cut off, text from 2.6 vh, key figures from 9 vh."""
     server.first = STATES[state]()
-    page = await open_wall(size=size)
-    found = await page.evaluate(MEASURE)
-    smallest = found.pop("smallest")
-    assert ({"scrolls": [False, False], "over": [], "outside": []}, True) == (found, smallest >= 2.6)
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_key_figures_can_be_read_across_the_room(
-    size: tuple[int, int], server: StandIn, open_wall: Open
-) -> None:
-    """The four key figures are at least 9 vh high."""
-    server.first = STATES["full"]()
-    page = await open_wall(size=size)
-    sizes = await page.evaluate(
-        "[...document.querySelectorAll('.tile .value')].map((e) => parseFloat(getComputedStyle(e).fontSize) / innerHeight * 100)"
-    )
-    assert [True] * 4 == [size >= 9 for size in sizes]
+    page = await open_wall(size=SIZES[-1])
+    found = {}
+    for width, height in SIZES:
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.evaluate(NEXT_FRAME)
+        found[width] = await measure(page, "fit")
+    nothing = {"scrolls": [False, False], "over": [], "outside": [], "small": [], "smallFigures": []}
+    assert found == {width: nothing for width, _ in SIZES}
 
 
 async def test_a_phone_scrolls_down_but_never_sideways(server: StandIn, open_wall: Open) -> None:
     """On a phone the wall is one column."""
     server.first = STATES["trouble"]()
     page = await open_wall(size=(390, 844))
-    scrolls = "[document.scrollingElement.scrollWidth > innerWidth, document.scrollingElement.scrollHeight > innerHeight]"
-    assert [False, True] == await page.evaluate(scrolls)
+    assert (await measure(page, "fit"))["scrolls"] == [False, True]
 
 
 async def test_figures_are_those_of_the_snapshot(server: StandIn, open_wall: Open) -> None:
@@ -193,11 +174,11 @@ async def test_figures_are_those_of_the_snapshot(server: StandIn, open_wall: Ope
         "n": "20600",
         "value": 767 / 20600,
         "text": "3.72\u202f%",
-        "interval": "3.47–3.99\u202f%",
+        "interval": "3.47\u20133.99\u202f%",
         "words": "◆ holdout 3.19\u202f%",
         "impressions": "3100",
         "clicks": "107",
-        "cell": "3.452.86–4.15",
+        "cell": "3.452.86\u20134.15",
     }
     assert expected == shown
 
@@ -208,7 +189,7 @@ async def test_too_little_is_said_not_shown_as_zero(server: StandIn, open_wall: 
     page = await open_wall()
     cell = page.locator("[data-surface='home.hero'][data-arm='holdout'][data-metric='relevance']")
     shown = [await page.inner_text("[data-tile='lift'] .value"), await cell.inner_text()]
-    assert ["not enough\ndata", "not enough data"] == shown
+    assert shown == ["not enough\ndata", "not enough data"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +223,7 @@ async def test_immature_figures_say_so(server: StandIn, open_wall: Open) -> None
     server.first = STATES["full"]()
     page = await open_wall()
     marks = await page.locator(".tile .mark").all_inner_texts()
-    assert ["◐ settling 41 %"] * 5 == [await page.inner_text("#trust"), *marks]
+    assert [await page.inner_text("#trust"), *marks] == ["◐ settling 41 %"] * 5
 
 
 async def test_what_is_wrong_is_said_once(server: StandIn, open_wall: Open) -> None:
@@ -250,10 +231,10 @@ async def test_what_is_wrong_is_said_once(server: StandIn, open_wall: Open) -> N
     server.first = snapshot(now_ms(), COUNTS, minutes=5, **TROUBLE | {"states": "llxb"})
     page = await open_wall()
     alert = page.get_by_role("alert")
-    assert [
+    assert await alert.locator("span").all_inner_texts() == [
         "partition 3 is 12,000 records behind",
         "partition 2 is lost: its worker is silent",
-    ] == await alert.locator("span").all_inner_texts()
+    ]
 
 
 async def test_no_alert_row_when_all_is_well(server: StandIn, open_wall: Open) -> None:
@@ -268,11 +249,11 @@ async def test_no_alert_row_when_all_is_well(server: StandIn, open_wall: Open) -
     during = await page.inner_text("#alert")
     server.push("update", STATES["full"]())
     await page.wait_for_selector("#alert", state="hidden")
-    assert (False, "Redis is down: figures stand still") == (before, during)
+    assert (before, during) == (False, "Redis is down: figures stand still")
 
 
 async def test_silence_is_stale_and_a_heartbeat_is_not(server: StandIn, open_wall: Open) -> None:
-    """Without a heartbeat the wall goes stale and grey, and the tiles say old; it recovers when the server speaks."""
+    """Without a heartbeat the wall goes stale and grey, until the server speaks again."""
     server.first = STATES["full"]()
     page = await open_wall("?stale=1")
     await page.wait_for_selector("body.stale.silent")
@@ -281,7 +262,7 @@ async def test_silence_is_stale_and_a_heartbeat_is_not(server: StandIn, open_wal
     server.push("heartbeat", {"at_ms": now_ms()})
     await page.wait_for_selector("body:not(.stale)")
     recovered = [await page.inner_text("#state"), await page.inner_text("[data-tile='ctr'] .mark")]
-    assert (["✕ STALE", "✕ old"], "grayscale(1)", ["● LIVE", "◐ settling 41 %"]) == (stale, grey, recovered)
+    assert (stale, grey, recovered) == (["✕ STALE", "✕ old"], "grayscale(1)", ["● LIVE", "◐ settling 41 %"])
 
 
 async def test_old_figures_are_stale_although_the_server_speaks(server: StandIn, open_wall: Open) -> None:
@@ -299,10 +280,10 @@ async def test_a_late_end_is_said_before_it_is_stale(server: StandIn, open_wall:
     server.first = snapshot(now_ms() - 3 * 60_000, COUNTS, minutes=60)
     page = await open_wall()
     end = await page.inner_text("#end")
-    assert ("3\u202fmin ago", False) == (
+    assert (
         end.rsplit(", ", 1)[1],
         "stale" in (await page.get_attribute("body", "class") or ""),
-    )
+    ) == ("3\u202fmin ago", False)
 
 
 async def test_age_is_told_by_the_servers_clock(server: StandIn, open_wall: Open) -> None:
@@ -313,7 +294,7 @@ async def test_age_is_told_by_the_servers_clock(server: StandIn, open_wall: Open
     server.push("heartbeat", {"at_ms": ahead + 2 * 60_000})
     await page.wait_for_selector("#end.old")
     end = await page.inner_text("#end")
-    assert "2\u202fmin ago" == end.rsplit(", ", 1)[1]
+    assert end.rsplit(", ", 1)[1] == "2\u202fmin ago"
 
 
 async def test_an_empty_window_gives_way_to_the_shortest_that_has_something(
@@ -323,24 +304,25 @@ async def test_an_empty_window_gives_way_to_the_shortest_that_has_something(
     server.first = snapshot(now_ms(), COUNTS, minutes=0, lengths={"7d", "28d", "all"})
     page = await open_wall()
     shown = (await page.get_attribute("html", "data-window"), await page.inner_text("#alert"))
-    assert ("7d", "no events in the last 5 min: showing 7 days") == shown
+    assert shown == ("7d", "no events in the last 5 min: showing 7 days")
 
 
 async def test_window_and_surface_by_address_and_by_key(server: StandIn, open_wall: Open) -> None:
     """The address chooses, keys change, the address follows; figures and table are those of the surface."""
     server.first = STATES["full"]()
     page = await open_wall("?window=1h&surface=search.results")
-    read = "[document.documentElement.dataset.window, document.querySelector('[data-tile=ctr] .value').dataset.n, location.search]"
-    first = await page.evaluate(read)
+    read = "({ window: document.documentElement.dataset.window, address: location.search })"
+    impressions = page.locator("[data-tile='ctr'] .value")
+    first = [*(await page.evaluate(read)).values(), await impressions.get_attribute("data-n")]
     groups = await page.locator("tbody .group th").all_inner_texts()
     await page.keyboard.press("1")
     await page.keyboard.press("ArrowRight")
     await page.keyboard.press("ArrowDown")
-    second = await page.evaluate(read)
+    second = [*(await page.evaluate(read)).values(), await impressions.get_attribute("data-n")]
     expected = (
-        ["1h", "7200", "?window=1h&surface=search.results"],
+        ["1h", "?window=1h&surface=search.results", "7200"],
         ["search.results"],
-        ["5m", "3200", "?window=5m&surface=product.similar.items"],
+        ["5m", "?window=5m&surface=product.similar.items", "3200"],
     )
     assert expected == (first, groups, second)
 
@@ -354,7 +336,7 @@ async def test_a_surface_nobody_has_seen(server: StandIn, open_wall: Open) -> No
         await page.is_visible("#tiles"),
         await page.inner_text("#waiting-words"),
     ]
-    assert ["no surface “hoem” has been seen", False, "nothing from surface “hoem” yet"] == shown
+    assert shown == ["no surface “hoem” has been seen", False, "nothing from surface “hoem” yet"]
 
 
 async def test_the_first_paint_waits_in_words(server: StandIn, open_wall: Open) -> None:
@@ -368,10 +350,10 @@ async def test_the_first_paint_waits_in_words(server: StandIn, open_wall: Open) 
     ]
     server.push("update", STATES["full"]())
     await page.wait_for_selector("#tiles:visible")
-    assert (["waiting for the first events", False, ""], False) == (
+    assert (
         waiting,
         await page.is_visible("#waiting"),
-    )
+    ) == (["waiting for the first events", False, ""], False)
 
 
 async def test_before_the_first_snapshot(server: StandIn, open_wall: Open) -> None:
@@ -382,7 +364,7 @@ async def test_before_the_first_snapshot(server: StandIn, open_wall: Open) -> No
         await page.is_visible("#tiles"),
         await page.get_attribute("html", "data-ready"),
     ]
-    assert ["○ CONNECTING", False, None] == shown
+    assert shown == ["○ CONNECTING", False, None]
 
 
 async def test_an_update_moves_figures_and_pictures(server: StandIn, open_wall: Open) -> None:
@@ -394,10 +376,10 @@ async def test_an_update_moves_figures_and_pictures(server: StandIn, open_wall: 
     after = snapshot(now_ms() + 10_000, LESS, minutes=30)
     server.push("update", after)
     await page.wait_for_selector(f"html[data-end-ms='{after['end_ms']}']")
-    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await page.evaluate(NEXT_FRAME)
     now = await page.evaluate(picture)
     moved = [one != other for one, other in zip(before, now, strict=True)]
-    assert ([True] * 4, "3.25\u202f%") == (moved, await page.inner_text("[data-tile='ctr'] .value"))
+    assert (moved, await page.inner_text("[data-tile='ctr'] .value")) == ([True] * 4, "3.25\u202f%")
 
 
 async def test_lines_are_named_where_they_end(server: StandIn, open_wall: Open) -> None:
@@ -407,28 +389,24 @@ async def test_lines_are_named_where_they_end(server: StandIn, open_wall: Open) 
     labels = page.locator(".line-label")
     await labels.nth(2).wait_for()
     boxes = sorted([await labels.nth(index).bounding_box() for index in range(3)], key=lambda box: box["y"])  # type: ignore[index, arg-type, return-value]
-    gaps = [
-        later["y"] >= former["y"] + former["height"] - 1
-        for former, later in zip(boxes, boxes[1:], strict=False)
-    ]  # type: ignore[index]
+    gaps = [later["y"] >= former["y"] + former["height"] - 1 for former, later in pairwise(boxes)]  # type: ignore[index]
     names = {"● personalized", "◆ holdout", "■ context-blind"}
     assert (names, [True, True]) == (set(await labels.all_inner_texts()), gaps)
 
 
 async def test_another_build_reloads_the_page(server: StandIn, open_wall: Open) -> None:
-    """A page reconnects by itself; it loads anew when the server that answers is of another build, and only then."""
+    """A page reconnects by itself, and loads anew only when the server that answers is of another build."""
     server.first = STATES["full"]()
     page = await open_wall()
-    await page.evaluate("window.isTheSamePage = true")
+    await page.evaluate("document.documentElement.dataset.page = 'first'")
     server.drop()
     server.first |= {"title": "another server"}
-    await page.wait_for_function("document.getElementById('title').textContent === 'another server'")
-    same = await page.evaluate("window.isTheSamePage === true")
+    await page.wait_for_selector("#title:text-is('another server')")
+    same = await page.get_attribute("html", "data-page")
     server.build = "0.2.0"
     server.drop()
-    await page.wait_for_function("window.isTheSamePage !== true")
-    await page.wait_for_selector("html[data-ready='1']")
-    assert (True, None) == (same, await page.evaluate("window.isTheSamePage ?? null"))
+    await page.wait_for_selector("html[data-ready='1']:not([data-page])")
+    assert (same, await page.get_attribute("html", "data-page")) == ("first", None)
 
 
 async def test_nothing_moves_for_those_who_asked_for_rest(server: StandIn, open_wall: Open) -> None:
@@ -439,38 +417,15 @@ async def test_nothing_moves_for_those_who_asked_for_rest(server: StandIn, open_
         page = await open_wall(reduced_motion=preference)
         await page.wait_for_selector("body.stale")
         running.append(await page.evaluate("document.getAnimations().length"))
-    assert [1, 0] == running
-
-
-CONTRAST = """() => {
-  const luminance = (rgb) => rgb.map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const ground = (e) => {
-    for (let at = e; at; at = at.parentElement) {
-      const [r, g, b, alpha = 1] = parse(getComputedStyle(at).backgroundColor);
-      if (alpha === 1) return [r, g, b];
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const e of document.querySelectorAll('body *')) {
-    if (!e.getClientRects().length || e.closest('.unseen, option')) continue;
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
-    const [one, other] = [luminance(parse(getComputedStyle(e).color).slice(0, 3)), luminance(ground(e))].sort((a, b) => b - a);
-    const contrast = (one + 0.05) / (other + 0.05);
-    if (contrast < 7) poor.push(`${contrast.toFixed(1)} ${e.className} ${e.textContent.slice(0, 30)}`);
-  }
-  return poor;
-}"""
+    assert running == [1, 0]
 
 
 @pytest.mark.parametrize("state", STATES)
 async def test_contrast(state: str, server: StandIn, open_wall: Open) -> None:
-    """All text stands out by at least 7:1 from what is behind it (WCAG 2.2, 1.4.6), before stale figures are greyed."""
+    """All text stands out by at least 7:1 from what is behind it (WCAG 2.2, 1.4.6)."""
     server.first = STATES[state]()
     page = await open_wall()
-    assert [] == await page.evaluate(CONTRAST)
+    assert await measure(page, "poorContrast") == []
 
 
 async def test_colour_says_nothing_alone(server: StandIn, open_wall: Open, tmp_path: Path) -> None:
@@ -496,7 +451,7 @@ async def test_what_a_screen_reader_finds(server: StandIn, open_wall: Open) -> N
         "heading": await page.get_by_role("heading", level=1).inner_text(),
         "status": await page.get_by_role("status").all_inner_texts(),
         "live": [await one.get_attribute("aria-live") for one in await page.get_by_role("status").all()],
-        "tile": await page.get_by_role("article", name="CTR, personalized").count(),
+        "tile": await page.get_by_role("article", name="CTR, personalized", exact=True).count(),
         "chart": (await page.get_by_role("img", name="CTR of each arm").get_attribute("aria-label") or "")[
             -20:
         ],
@@ -540,7 +495,7 @@ async def test_text_is_never_markup(server: StandIn, open_wall: Open) -> None:
 
 
 async def test_numbers_as_people_read_them(server: StandIn, open_wall: Open) -> None:
-    """Three significant digits, thin spaces, a true minus, never minus zero, nothing rounded down to nothing."""
+    """Three significant digits, thin spaces, a true minus, never minus zero, nothing rounded away."""
     server.first = STATES["full"]()
     page = await open_wall()
     shown = await page.evaluate("""async () => {
@@ -549,19 +504,20 @@ async def test_numbers_as_people_read_them(server: StandIn, open_wall: Open) -> 
       return [f.count(1234567.4), f.fixed(-0.04, 1), f.fixed(-8.14, 1), f.signed(0.01, 1), f.signed(12.34, 1),
         ctr(0.00046, 0.00041, 0.00052), ctr(0.0412, 0.0398, 0.0427), ctr(0, 0, 0.228), ctr(1, 0.99, 1),
         Object.values(f.change({ value: 0.919, low: 0.896, high: 0.944 })),
-        f.share(3, 1204115), f.share(0, 10), f.share(1, 0), f.duration(725000), f.windowName('5m'), f.windowName('all')];
+        f.share(3, 1204115), f.share(0, 10), f.share(1, 0), f.duration(725000),
+        f.windowName('5m'), f.windowName('all')];
     }""")
     expected = [
         "1\u202f234\u202f567",
         "0.0",
-        "−8.1",
+        "\u22128.1",
         "0.0",
         "+12.3",
         ["0.046", "0.041", "0.052", "%"],
         ["4.12", "3.98", "4.27", "%"],
         ["0.0", "0.0", "22.8", "%"],
         ["100", "99", "100", "%"],
-        ["−8.1", "−10.4", "−5.6", "%"],
+        ["\u22128.1", "\u221210.4", "\u22125.6", "%"],
         "<\u202f0.01\u202f%",
         "0\u202f%",
         "0\u202f%",

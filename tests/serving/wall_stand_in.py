@@ -1,7 +1,6 @@
-"""A server that speaks the wall's contract under a test's control: pages, catalogue, and an event stream that says what it is told.
+"""A server under a test's control that speaks the wall's contract: its stream says what it is told.
 
-The snapshots it sends are worked out from counts, with Wilson's interval, so that what the wall shows can be compared
-with what was counted.
+The snapshots it sends are worked out from counts, so that what is shown can be compared with what was counted.
 """
 
 import asyncio
@@ -70,7 +69,7 @@ def row(surface: str, arm: str, impressions: int, clicks: int, relevance: float 
         "measures": {"impressions": impressions, "clicks": clicks, "sessions": sessions},
         "metrics": {
             "ctr": proportion(clicks, impressions),
-            "conversion": proportion(sessions // 50 + clicks % 7, sessions),
+            "conversion": proportion(min(sessions, sessions // 50 + clicks % 7), sessions),
             "relevance": mean if impressions > 1 else None,
             "revenue_per_session": None,
         },
@@ -137,9 +136,9 @@ def partitions(states: str, at_ms: int) -> list[Json]:
 
 
 def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
-    """Return a whole snapshot: `counts` in every window from five minutes up, a fifth of them in the last minute.
+    """Return a whole snapshot with `counts` in each window of `lengths`, and `minutes` points of series.
 
-    `minutes` points of series end at the last whole minute before `at_ms`; any other keyword replaces a part.
+    The series ends with the last whole minute before `at_ms`. Any other keyword replaces a part.
     """
     end_ms = at_ms - at_ms % 10_000
     maturity = changes.pop("maturity", 1.0)
@@ -214,6 +213,7 @@ class StandIn:
         app.router.add_static("/static", STATIC)
         app.router.add_get("/v1/stream", self._stream)
         app.router.add_get("/v1/catalogue", self._catalogue)
+        app.router.add_get("/v1/series", self._series)
         app.on_response_prepare.append(self._protect)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
@@ -266,6 +266,10 @@ class StandIn:
         ]
         lengths = [{"name": name, "length_ms": length} for name, length in WINDOWS.items()]
         return web.json_response({"metrics": metrics, "measures": [], "windows": lengths})
+
+    async def _series(self, request: web.Request) -> web.Response:
+        series = self.first["series"] if self.first else {"points": []}
+        return web.json_response(series | {"surface": request.query["surface"]})
 
     @staticmethod
     async def _protect(_: web.Request, response: web.StreamResponse) -> None:

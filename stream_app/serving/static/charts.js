@@ -5,6 +5,7 @@ import { decimals, fixed, minuteOfDay } from "./format.js";
 import { ARMS, armStyle } from "./reading.js";
 
 const SPANS_MIN = [5, 10, 20, 30, 60];
+const MOST_STRANGERS = 3; // arms of other names, drawn only where there are none of ours
 
 /** The hundredth of the screen's height that the style sheet counts in, in CSS pixels. */
 export function unit() {
@@ -16,10 +17,11 @@ function colour(token) {
   return getComputedStyle(document.documentElement).getPropertyValue(token).trim();
 }
 
-/** The minutes that hold every point, from a short list: the first minutes fill the picture too. */
+/** The minutes that hold every point with something in it, from a short list: the first minutes fill the picture too. */
 export function spanMinutes(points) {
-  if (!points.length) return SPANS_MIN.at(-1);
-  const minutes = (points.at(-1).end_ms - points[0].start_ms) / 60_000;
+  const oldest = points.find((point) => Object.keys(point.arms).length > 0);
+  if (!oldest) return SPANS_MIN.at(-1);
+  const minutes = (points.at(-1).end_ms - oldest.start_ms) / 60_000;
   return SPANS_MIN.find((span) => span >= minutes) ?? SPANS_MIN.at(-1);
 }
 
@@ -207,7 +209,10 @@ export class Trend {
 
   draw(points, metric, sealedMs) {
     // Last drawn lies on top: that is to be the arm that is watched.
-    const arms = Object.keys(ARMS).reverse().filter((arm) => points.some((point) => point.arms[arm]?.[metric]));
+    const isSeen = (arm) => points.some((point) => point.arms[arm]?.[metric]);
+    const known = Object.keys(ARMS).reverse().filter(isSeen);
+    const others = [...new Set(points.flatMap((point) => Object.keys(point.arms)))].filter(isSeen).sort();
+    const arms = known.length ? known : others.slice(0, MOST_STRANGERS);
     const table = columns(points, arms, metric);
     const endMs = points.at(-1)?.end_ms ?? 0;
     this.#span = [endMs / 1000 - 60 * spanMinutes(points), endMs / 1000];

@@ -2,6 +2,8 @@
 // error, and it cannot notice a peer that fell silent. Both are repaired here.
 
 const RETRY_MS = 3000;
+// How much longer than a stale one a silent connection is left alone: a server that is only busy need not serve it twice.
+const GRACE_MS = 15_000;
 
 /**
  * Follow the event stream for as long as the page lives.
@@ -33,8 +35,8 @@ export class Feed {
 
   /** Open anew what has been silent for too long. Call it about once a second. */
   watch() {
-    const sinceOpening = performance.now() - this.#openedAt;
-    if (this.silenceMs > this.#patienceMs && sinceOpening > this.#patienceMs) this.#open();
+    const limitMs = this.#patienceMs + GRACE_MS;
+    if (this.silenceMs > limitMs && performance.now() - this.#openedAt > limitMs) this.#open();
   }
 
   #open() {

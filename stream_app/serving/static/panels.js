@@ -14,6 +14,7 @@ import {
   partitionWords,
   rowOf,
   trust,
+  watchedArm,
 } from "./reading.js";
 
 const NOT_ENOUGH = "not enough data";
@@ -72,10 +73,9 @@ export class Tiles {
     this.#lift = { ...lift, ruler: new Ruler(lift.plot) };
   }
 
-  draw(snapshot, window, surface, catalogue, isOld) {
+  draw(snapshot, window, surface, series, catalogue, isOld) {
     const mark = isOld ? { state: "old", words: "✕ old" } : trust(snapshot, window);
-    const arm = impressions(rowOf(window, surface, "personalized")) ? "personalized" : ALL;
-    const { points } = snapshot.series;
+    const arm = watchedArm(window, surface);
     for (const tile of this.#tiles) {
       const { metric } = tile;
       const declared = catalogue.find((one) => one.name === metric);
@@ -90,7 +90,7 @@ export class Tiles {
       marks(tile, estimate && mark);
       compare(tile, window, surface, declared?.is_up_good ?? true);
       // The series is of one surface; under the figures of another it would mislead.
-      if (snapshot.series.surface === surface) tile.spark.draw(points, metric, arm);
+      if (series.surface === surface) tile.spark.draw(series.points, metric, arm);
       else tile.spark.clear();
     }
     this.#drawLift(window, surface, mark);
@@ -160,9 +160,10 @@ export function drawArms(card, window, surface) {
   const groups = surfaces.map((name) => ({ name, arms: armsOf(window, name) })).filter(({ arms }) => arms.length);
   const style = getComputedStyle(card);
   const u = unit();
-  const room = card.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+  const padding = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
+  const room = card.clientHeight - padding - u; // what is left over goes to the rules between groups
   const isFree = innerWidth <= innerHeight; // a scrolling page has room for all
-  const capacity = isFree ? Infinity : Math.floor(room / (3.7 * u)) - 1;
+  const capacity = isFree ? Infinity : Math.floor(room / (3.4 * u)) - 1;
   const shown = [];
   let rows = 0;
   for (const group of groups) {
@@ -214,10 +215,12 @@ function groupOf(window, { name, arms }, capacity) {
 function cellOf(surface, arm, metric, measures, estimate) {
   const cell = make("td", estimate ? "" : "absent");
   const shown = estimate && figures(STYLE[metric], estimate);
-  const value = make("span", shown ? "value-part" : "", shown ? shown.value : NOT_ENOUGH);
+  // As tables do: no zero before the point where the decimals take the room.
+  const brief = (digits) => digits.replace(/^0(\.\d{3})$/, "$1");
+  const value = make("span", shown ? "value-part" : "", shown ? brief(shown.value) : NOT_ENOUGH);
   describe(value, { metric, arm, surface, field: "value", estimate });
   cell.append(value);
-  if (shown) cell.append(make("span", "interval-part", `${shown.low}–${shown.high}`));
+  if (shown) cell.append(make("span", "interval-part", `${brief(shown.low)}–${brief(shown.high)}`));
   cell.dataset.impressions = measures.impressions ?? "";
   cell.dataset.clicks = measures.clicks ?? "";
   return cell;

@@ -11,10 +11,11 @@ export const ARMS = {
   holdout: { glyph: "◆", word: "holdout", token: "--holdout", dash: [3, 2] },
   context_blind: { glyph: "■", word: "context-blind", token: "--context-blind", dash: [0.8, 1.2] },
 };
+const STRANGERS = { [ALL]: "all arms", none: "no arm" };
 const STRANGER = { glyph: "○", token: "--dim", dash: [] };
 
 export function armStyle(arm) {
-  return ARMS[arm] ?? { ...STRANGER, word: arm === ALL ? "all arms" : arm };
+  return ARMS[arm] ?? { ...STRANGER, word: STRANGERS[arm] ?? arm };
 }
 
 /** Glyph and word of each state a partition can be in. */
@@ -74,6 +75,13 @@ export function chooseWindow(snapshot, wanted, surface) {
   return { name, asked, ...snapshot.windows[name] };
 }
 
+/** The arm whose figures the tiles show: the one that is watched, else the only one there is, else all together. */
+export function watchedArm(window, surface) {
+  const arms = armsOf(window, surface);
+  if (arms.includes("personalized")) return "personalized";
+  return arms.length === 1 ? arms[0] : ALL;
+}
+
 /** What `arm` does against `against`, as a ratio with bounds; null when there is too little to say. */
 export function contrastOf(window, surface, metric, arm = "personalized", against = "holdout") {
   const fits = (contrast) =>
@@ -101,8 +109,10 @@ export function trust(snapshot, window) {
 export function alerts(snapshot, chosen, surface) {
   const { pipeline } = snapshot;
   const found = [];
-  if (!pipeline.redis.up) found.push({ level: "bad", text: "Redis is down: figures stand still" });
   const reasons = snapshot.incomplete_because;
+  if (!pipeline.redis.up && !reasons.some((text) => text.includes("Redis"))) {
+    found.push({ level: "bad", text: "Redis is down: figures stand still" });
+  }
   if (!snapshot.complete && !reasons.length) found.push({ level: "bad", text: "figures are incomplete" });
   found.push(...reasons.map((text) => ({ level: "bad", text })));
   const isSaid = (partition) => reasons.some((text) => new RegExp(`\\bpartition ${partition}\\b`).test(text));

@@ -26,6 +26,7 @@ let wanted = parameters.get("window") ?? DEFAULT_WINDOW;
 let surface = parameters.get("surface") ?? ALL;
 let shown = null; // the window on display
 let clockOffsetMs = 0; // server's clock less ours: a wall's own clock is often wrong
+let ofSurface = null; // the series of the chosen surface, where that is not all of them
 let drawnAsOld = null; // whether the tiles on display say that they are old
 
 const patience = 1000 * (Number(parameters.get("stale")) || SILENCE_S);
@@ -33,6 +34,7 @@ const feed = new Feed("v1/stream", patience, {
   onSnapshot(received) {
     snapshot = received;
     render();
+    followSurface();
   },
   onHeartbeat(atMs) {
     clockOffsetMs = atMs - Date.now();
@@ -79,9 +81,26 @@ function render() {
   root.dataset.ready = "1";
 }
 
+/** The stream carries the series of all surfaces together; that of one is asked for. */
+async function followSurface() {
+  const asked = surface;
+  if (asked === ALL || shown === null) return;
+  const answer = await fetch(`v1/series?surface=${encodeURIComponent(asked)}`).catch(() => null);
+  if (!answer?.ok) return;
+  const received = await answer.json();
+  if (asked !== surface || shown === null) return; // chosen anew meanwhile
+  ofSurface = received;
+  renderFigures();
+}
+
+/** The series to draw: the chosen surface's own where it has come, else that of all, which then says so. */
+function series() {
+  return ofSurface?.surface === surface ? ofSurface : snapshot.series;
+}
+
 function renderFigures() {
   drawnAsOld = staleness() !== null;
-  tiles.draw(snapshot, shown, surface, catalogue, drawnAsOld);
+  tiles.draw(snapshot, shown, surface, series(), catalogue, drawnAsOld);
   drawArms(element("arms"), shown, surface);
   const { state, words } = trust(snapshot, shown);
   element("trust").hidden = drawnAsOld; // what was complete then says nothing about now
@@ -91,8 +110,8 @@ function renderFigures() {
 }
 
 function renderTrend() {
-  const { points, surface: ofSurface } = snapshot.series;
-  const where = ofSurface === ALL ? (surface === ALL ? "" : ", all surfaces") : `, ${ofSurface}`;
+  const { points, surface: drawn } = series();
+  const where = surface !== ALL && drawn === ALL ? " of all surfaces" : "";
   say(element("trend-words"), `CTR${where}, last ${spanMinutes(points)} min, 95 % bands`);
   const isSettling = snapshot.sealed_ms !== null && points.length > 0 && snapshot.sealed_ms < points.at(-1).end_ms;
   element("trend-settling").hidden = !isSettling;
@@ -151,6 +170,7 @@ function choose(name, value) {
   parameters.set(name, value);
   history.replaceState(null, "", `?${parameters}`);
   render();
+  followSurface();
 }
 
 function step(select, by) {
