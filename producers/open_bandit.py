@@ -153,9 +153,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         header = next(reader, [])
         for column in _COLUMNS:
             if column not in header:
-                _refuse(
-                    path, 1, f"has no column {column!r}", "The columns are those of the Open Bandit Dataset"
-                )
+                _refuse(path, 1, f"has no column {column!r}", "The columns are those of the Open Bandit Dataset")
         places = [header.index(column) for column in _COLUMNS]
         for ordinal, fields in enumerate(reader):
             if len(fields) != len(header):

@@ -95,6 +95,4 @@ def jsonl(path: Path, report: Callable[[BadLine], None]) -> Iterator[Event]:
                 else:
                     yield event
     except OSError as error:
-        raise LynceusError(
-            f"{path}: {error.strerror}", "Name a readable file of one JSON object a line"
-        ) from None
+        raise LynceusError(f"{path}: {error.strerror}", "Name a readable file of one JSON object a line") from None

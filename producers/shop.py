@@ -79,9 +79,7 @@ STEADY: Final = Scenario("steady")
 def drop(from_ms: int, factor: float = 0.4) -> Scenario:
     """Return the scenario in which personalization breaks at `from_ms`. Raises LynceusError outside 0...1."""
     if not 0.0 <= factor <= 1.0:
-        raise LynceusError(
-            f"factor {factor!r} of a drop", "Name what is left of the click-through rate, from 0 to 1"
-        )
+        raise LynceusError(f"factor {factor!r} of a drop", "Name what is left of the click-through rate, from 0 to 1")
     return Scenario("drop", from_ms, factor)
 
 
@@ -110,8 +108,7 @@ class Shop:
         """
         return {
             surface: {
-                arm: _truth(rates, 1.0 if at_ms is None else self._factor(arm, at_ms))
-                for arm, rates in arms.items()
+                arm: _truth(rates, 1.0 if at_ms is None else self._factor(arm, at_ms)) for arm, rates in arms.items()
             }
             for surface, arms in RATES.items()
         }
@@ -219,9 +216,7 @@ class Shop:
 
     def _share(self, user: str, what: str) -> float:
         """Return a number in [0, 1) that belongs to this user and question for ever."""
-        digest = hashlib.blake2b(
-            user.encode(), digest_size=8, salt=what.encode(), key=str(self.seed).encode()
-        )
+        digest = hashlib.blake2b(user.encode(), digest_size=8, salt=what.encode(), key=str(self.seed).encode())
         return int.from_bytes(digest.digest()) / 2**64
 
 

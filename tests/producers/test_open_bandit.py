@@ -155,9 +155,7 @@ def test_a_bad_value_is_refused_before_anything_is_sent(tmp_path: Path, row: str
         ("notes.txt", b"", "has no logs"),
     ],
 )
-def test_a_broken_file_is_refused_before_anything_is_sent(
-    tmp_path: Path, name: str, content: bytes, said: str
-) -> None:
+def test_a_broken_file_is_refused_before_anything_is_sent(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     """A file that is not what it should be is named, with a remedy."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(LynceusError, match=said) as caught:

@@ -85,9 +85,7 @@ def test_the_whole_selection_fits_the_mock_cluster() -> None:
             report = replay(events(DATA, ends_at_ms=START_MS), publisher)
         consumer = KafkaConsumer(bootstrap_servers=cluster.bootstrap, api_version=(2, 0))
         partitions = [TopicPartition("lynceus.events", number) for number in range(8)]
-        kept = sum(consumer.end_offsets(partitions).values()) - sum(
-            consumer.beginning_offsets(partitions).values()
-        )
+        kept = sum(consumer.end_offsets(partitions).values()) - sum(consumer.beginning_offsets(partitions).values())
         consumer.close()
     assert (report.delivery, kept) == (Delivery(20_115, 20_115, 0, None), 20_115)
 

@@ -70,8 +70,7 @@ def deviations(
 ) -> dict[Key, float]:
     """Return by how many standard errors each observed mean is away from the truth."""
     return {
-        (surface, arm): abs(fmean(observed) - truth[surface][arm][name])
-        / (stdev(observed) / math.sqrt(len(observed)))
+        (surface, arm): abs(fmean(observed) - truth[surface][arm][name]) / (stdev(observed) / math.sqrt(len(observed)))
         for (surface, arm), observed in values.items()
     }
 
