@@ -37,8 +37,9 @@ class Child:
     def __init__(
         self, command: Sequence[str], log: Path, directory: Path, environ: Mapping[str, str] | None = None
     ) -> None:
-        """Start `command`, whose first word is a full path, in `directory`; with our environment unless another
-        is given. Raises OSError.
+        """Start `command`, whose first word is a full path, in `directory`. Raises OSError.
+
+        It gets our environment unless another is given.
         """
         self.log = log
         self._process = _start(command, log, directory, environ)
