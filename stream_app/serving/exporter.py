@@ -177,9 +177,7 @@ def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
     counts = dict.fromkeys((*REASONS, OTHER), 0)
     for reason, number in snapshot.pipeline.rejected.items():
         counts[reason if reason in counts else OTHER] += number
-    rejected = CounterMetricFamily(
-        "lynceus_rejected_records", "Rejected records by reason.", labels=["reason"]
-    )
+    rejected = CounterMetricFamily("lynceus_rejected_records", "Rejected records by reason.", labels=["reason"])
     for reason, number in counts.items():
         rejected.add_metric([reason], number)
     yield rejected
@@ -187,12 +185,8 @@ def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _redis(snapshot: Snapshot) -> Iterator[Metric]:
     redis = snapshot.pipeline.redis
-    yield GaugeMetricFamily(
-        "lynceus_redis_up", "Whether Redis answered the last refresh, 1 or 0.", value=redis.up
-    )
-    yield GaugeMetricFamily(
-        "lynceus_redis_used_memory_bytes", "Memory that Redis uses.", value=redis.used_memory_bytes
-    )
+    yield GaugeMetricFamily("lynceus_redis_up", "Whether Redis answered the last refresh, 1 or 0.", value=redis.up)
+    yield GaugeMetricFamily("lynceus_redis_used_memory_bytes", "Memory that Redis uses.", value=redis.used_memory_bytes)
     yield GaugeMetricFamily(
         "lynceus_redis_max_memory_bytes",
         "Memory that Redis may use; 0 = no limit.",

@@ -38,7 +38,7 @@ class PartitionState(NamedTuple):
     partition: int
     is_claimed: bool = False
     offset: int = 0
-    head: Head = Head()  # noqa: RUF012  # never written to: a decoded head is replaced, not changed
+    head: Head = Head()  # never written to: a decoded head is replaced, not changed
     alive: Alive | None = None
     fault: str = ""
 
@@ -63,7 +63,7 @@ class Known(NamedTuple):
     directory: bytes = b""
     packed_slices: bytes = b""
     slices: tuple[Slice, ...] = ()
-    sequences: Mapping[str, int] = {}  # noqa: RUF012  # never written to
+    sequences: Mapping[str, int] = {}  # never written to
     state: PartitionState | None = None
 
 

@@ -81,18 +81,14 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
     url = printable(settings.url)
     try:
         await _translated(redis.ping(), settings)
-        policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get(
-            "maxmemory-policy", ""
-        )
+        policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
     except StoreUnavailable as error:
         raise LynceusError(
             f"Redis at {url} cannot be reached: {error}",
             "Start it, or set LYNCEUS_REDIS__URL (and LYNCEUS_REDIS__USERNAME, LYNCEUS_REDIS__PASSWORD)",
         ) from None
     except (NoPermissionError, ResponseError):
-        return (
-            f"Redis at {url} does not say its maxmemory-policy; it must be noeviction, or counts can be lost"
-        )
+        return f"Redis at {url} does not say its maxmemory-policy; it must be noeviction, or counts can be lost"
     if policy != "noeviction":
         raise LynceusError(
             f"Redis at {url} evicts keys (maxmemory-policy {policy}): counts would be lost silently",

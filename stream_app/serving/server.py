@@ -23,9 +23,7 @@ from stream_app.settings import ServerSettings, Settings
 SHUTDOWN_S: Final = 2.0
 
 
-async def serve(
-    settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None
-) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until `stop`; call `on_ready` with the URL once the first view can be read.
 
     Raises LynceusError when it may not or cannot listen, and when Redis is unreachable or evicts at the start. Later

@@ -113,9 +113,7 @@ def build_view(
         incomplete_because=because,
         folded_pairs=len(pairs[ALL]) - len(shown),
         windows={
-            name: _window_view(
-                name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because
-            )
+            name: _window_view(name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because)
             for name in names
         },
         series=series(meaning, steps, ALL, windows.end_ms),
@@ -135,9 +133,7 @@ def stale(view: View, reason: str, at_ms: int) -> View:
         old,
         complete=False,
         incomplete_because=because,
-        windows={
-            name: msgspec.structs.replace(window, complete=False) for name, window in old.windows.items()
-        },
+        windows={name: msgspec.structs.replace(window, complete=False) for name, window in old.windows.items()},
         pipeline=msgspec.structs.replace(
             old.pipeline,
             events_per_second=0.0,
@@ -245,9 +241,7 @@ def _largest(pairs: Mapping[Pair, Sequence[int]], measure: int) -> frozenset[Pai
     return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:MAX_PAIRS])
 
 
-def _marginals(
-    pairs: Mapping[Pair, Sequence[int]], shown: frozenset[Pair], width: int
-) -> dict[Pair, list[int]]:
+def _marginals(pairs: Mapping[Pair, Sequence[int]], shown: frozenset[Pair], width: int) -> dict[Pair, list[int]]:
     """Return every shown pair, also where nothing was counted, and the sums over surfaces, over arms, over both."""
     rows: dict[Pair, list[int]] = {pair: [0] * width for pair in shown}
     rows[(ALL, ALL)] = [0] * width
@@ -269,9 +263,7 @@ def _contrasts(meaning: Meaning, rows: Mapping[Pair, Sequence[int]]) -> Iterable
             if tally is None or base is None:
                 continue
             for metric in metrics:
-                yield Contrast(
-                    surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index)
-                )
+                yield Contrast(surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index))
 
 
 def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
@@ -291,9 +283,7 @@ def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
     return steps
 
 
-def _pipeline(
-    states: Sequence[PartitionState], store: StoreState, at_ms: int, events_per_second: float
-) -> Pipeline:
+def _pipeline(states: Sequence[PartitionState], store: StoreState, at_ms: int, events_per_second: float) -> Pipeline:
     outcomes = dict.fromkeys(OUTCOMES, 0)
     rejected: dict[str, int] = {}
     for state in states:

@@ -129,14 +129,10 @@ class Windows:
         """Return how much of `measure` lies in panes (or hours) of the window that end after `since_ms`."""
         span = self.spans[name]
         fine = sum(
-            sums[measure]
-            for start, sums in self.panes.items()
-            if start + PANE_MS > since_ms and span.has(True, start)
+            sums[measure] for start, sums in self.panes.items() if start + PANE_MS > since_ms and span.has(True, start)
         )
         coarse = sum(
-            sums[measure]
-            for start, sums in self.hours.items()
-            if start + HOUR_MS > since_ms and span.has(False, start)
+            sums[measure] for start, sums in self.hours.items() if start + HOUR_MS > since_ms and span.has(False, start)
         )
         return fine + coarse
 

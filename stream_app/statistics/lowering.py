@@ -26,9 +26,7 @@ def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Est
     return mean(count, total, squares, metric.scale, metric.squares_scale, metric.lowest, metric.highest)
 
 
-def contrast(
-    metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]
-) -> Estimate | None:
+def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return how many times as high `metric` is in `tally` as in `base`; None = not enough data.
 
     Only for proportions; a mean has no ratio here (None).

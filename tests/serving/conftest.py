@@ -82,9 +82,7 @@ def redis_server_binary() -> str:
 
 
 @pytest.fixture(scope="session")
-def _shared_redis(
-    redis_server_binary: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedisProcess]:
+def _shared_redis(redis_server_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     server = RedisProcess(redis_server_binary, tmp_path_factory.mktemp("redis")).start()
     yield server
     server.stop()

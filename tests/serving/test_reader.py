@@ -40,9 +40,7 @@ def impressions(reading: Reading) -> dict[str, list[int] | None]:
     """Return the impressions of each field that changed, by slice number."""
     at = LAYOUT.index("impressions")
     return {
-        field: None
-        if packed is None
-        else [tally[at] for _, tally in sorted(cells.unpack_rows(packed).items())]
+        field: None if packed is None else [tally[at] for _, tally in sorted(cells.unpack_rows(packed).items())]
         for change in reading.changes
         for field, packed in change.fields.items()
     }
@@ -211,9 +209,7 @@ async def test_more_cells_than_a_chunk_are_read_whole(reader: Reader, client: An
     assert {pane(n): [1] for n in range(CHUNK + 20)} == impressions(await reader.refresh())
 
 
-async def test_a_checkpoint_between_two_answers_is_not_mixed_with_the_one_before(
-    client: Any, redis_url: str
-) -> None:
+async def test_a_checkpoint_between_two_answers_is_not_mixed_with_the_one_before(client: Any, redis_url: str) -> None:
     """When the worker writes while a partition is read in chunks, what is returned is its last checkpoint."""
     partition = Partition(client)
     for number in range(2 * CHUNK):

@@ -80,9 +80,7 @@ async def open_wall(chromium: Browser, server: StandIn) -> AsyncIterator[Open]:
         page = await opened.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
-        page.on(
-            "console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None
-        )
+        page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
         await page.add_init_script(
             "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.blockedURI))"
         )
@@ -111,9 +109,7 @@ async def measure(page: Page, name: str) -> Any:
 STATES: dict[str, Callable[[], dict[str, Any]]] = {
     "full": lambda: snapshot(now_ms(), COUNTS, minutes=60, maturity=0.41),
     "trouble": lambda: snapshot(now_ms(), COUNTS, minutes=60, **TROUBLE),
-    "first minute": lambda: snapshot(
-        now_ms(), {"home.hero": {"personalized": (12, 1), "holdout": (1, 0)}}, minutes=1
-    ),
+    "first minute": lambda: snapshot(now_ms(), {"home.hero": {"personalized": (12, 1), "holdout": (1, 0)}}, minutes=1),
     "empty": lambda: snapshot(now_ms()),
     "old": lambda: snapshot(now_ms() - 400 * 86_400_000, COUNTS, minutes=60),
     "crowded": lambda: snapshot(
@@ -157,9 +153,7 @@ async def test_figures_are_those_of_the_snapshot(server: StandIn, open_wall: Ope
     server.first = STATES["full"]()
     page = await open_wall()
     tile = page.locator("[data-tile='ctr'] .value")
-    cell = page.locator(
-        "td", has=page.locator("[data-surface='home.hero'][data-arm='holdout'][data-metric='ctr']")
-    )
+    cell = page.locator("td", has=page.locator("[data-surface='home.hero'][data-arm='holdout'][data-metric='ctr']"))
     shown = {
         "n": await tile.get_attribute("data-n"),
         "value": float(await tile.get_attribute("data-value") or "nan"),
@@ -297,9 +291,7 @@ async def test_age_is_told_by_the_servers_clock(server: StandIn, open_wall: Open
     assert end.rsplit(", ", 1)[1] == "2\u202fmin ago"
 
 
-async def test_an_empty_window_gives_way_to_the_shortest_that_has_something(
-    server: StandIn, open_wall: Open
-) -> None:
+async def test_an_empty_window_gives_way_to_the_shortest_that_has_something(server: StandIn, open_wall: Open) -> None:
     """After a replay of last week the wall shows seven days, and says that it was asked for five minutes."""
     server.first = snapshot(now_ms(), COUNTS, minutes=0, lengths={"7d", "28d", "all"})
     page = await open_wall()
@@ -452,9 +444,7 @@ async def test_what_a_screen_reader_finds(server: StandIn, open_wall: Open) -> N
         "status": await page.get_by_role("status").all_inner_texts(),
         "live": [await one.get_attribute("aria-live") for one in await page.get_by_role("status").all()],
         "tile": await page.get_by_role("article", name="CTR, personalized", exact=True).count(),
-        "chart": (await page.get_by_role("img", name="CTR of each arm").get_attribute("aria-label") or "")[
-            -20:
-        ],
+        "chart": (await page.get_by_role("img", name="CTR of each arm").get_attribute("aria-label") or "")[-20:],
         "columns": await page.get_by_role("columnheader").all_inner_texts(),
         "row": await page.get_by_role("rowheader", name="holdout").first.inner_text(),
         "partition": await page.locator("#partitions li .unseen").nth(1).text_content(),

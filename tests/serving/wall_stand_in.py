@@ -111,10 +111,7 @@ def window(end_ms: int, length_ms: int, counts: Counts, maturity: float = 1.0) -
 def point(start_ms: int, arms: Mapping[str, tuple[int, int]]) -> Json:
     """Return one minute of the series."""
     drift = (start_ms // MINUTE_MS) % 60
-    rows = {
-        arm: row("all", arm, *counts, 0.7 + 0.02 * math.sin(drift / 8))["metrics"]
-        for arm, counts in arms.items()
-    }
+    rows = {arm: row("all", arm, *counts, 0.7 + 0.02 * math.sin(drift / 8))["metrics"] for arm, counts in arms.items()}
     return {"start_ms": start_ms, "end_ms": start_ms + MINUTE_MS, "arms": rows}
 
 

@@ -69,7 +69,7 @@ def test_wilson_is_ordered_and_within_bounds(count: tuple[int, int]) -> None:
 
 @given(amounts, st.integers(0, 1_000_000))
 def test_a_mean_is_ordered_and_cut_at_its_bounds(values: list[int], slack: int) -> None:
-    """lowest <= low <= value <= high <= highest, even when rounded squares contradict the sum."""
+    """Lowest <= low <= value <= high <= highest, even when rounded squares contradict the sum."""
     squares = max(0, sum(v * v for v in values) - slack)
     e = mean(len(values), sum(values), squares, lowest=0.0, highest=1_000_000.0)
     assert [0.0, e.low, e.value, e.high, 1e6] == sorted([0.0, e.low, e.value, e.high, 1e6])
