@@ -48,8 +48,15 @@ def shop_events(count: int, seed: int = 1, before_ms: int | None = None) -> list
 
 def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") -> int:
     """Produce raw records quickly, keyed by user where there is one; return how many."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "gzip", "log_level": 0,
-                         "queue.buffering.max.messages": 1_000_000, "enable.idempotence": True})  # fmt: skip
+    options = {
+        "bootstrap.servers": kafka.bootstrap,
+        "linger.ms": 5,
+        "compression.type": "gzip",  # the recount reads with kafka-python, which has no other codec here
+        "enable.idempotence": True,
+        "queue.buffering.max.messages": 1_000_000,
+        "log_level": 0,
+    }
+    producer = Producer(options)
     count = 0
     for raw in raws:
         producer.produce(topic or kafka.events_topic, raw, _user(raw))

@@ -28,7 +28,7 @@ MAX_PARTITIONS: Final = 4_096
 SCAN_COUNT: Final = 200
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailableError(Exception):
     """Redis did not answer; the message says why, without credentials."""
 
 
@@ -82,7 +82,7 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
     try:
         await _translated(redis.ping(), settings)
         policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
-    except StoreUnavailable as error:
+    except StoreUnavailableError as error:
         raise LynceusError(
             f"Redis at {url} cannot be reached: {error}",
             "Start it, or set LYNCEUS_REDIS__URL (and LYNCEUS_REDIS__USERNAME, LYNCEUS_REDIS__PASSWORD)",
@@ -126,7 +126,7 @@ class Reader:
     async def refresh(self) -> Reading:
         """Return what changed since the last refresh that succeeded.
 
-        Raises StoreUnavailable; then nothing is lost: the next refresh returns it.
+        Raises StoreUnavailableError; then nothing is lost: the next refresh returns it.
         """
         began = self._clock()
         answers = await self._ask_all()
@@ -226,17 +226,17 @@ class Reader:
     def _raise_first(self, answers: Iterable[object]) -> None:
         for answer in answers:
             if isinstance(answer, Exception):
-                raise StoreUnavailable(_reason(answer, self._settings)) from None
+                raise StoreUnavailableError(_reason(answer, self._settings)) from None
 
 
 async def _translated(call: Any, settings: RedisSettings) -> Any:
-    """Await a call of the Redis client; raise StoreUnavailable where Redis is not to be had."""
+    """Await a call of the Redis client; raise StoreUnavailableError where Redis is not to be had."""
     try:
         return await call
     except (NoPermissionError, ResponseError):
         raise
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(_reason(error, settings)) from None
+        raise StoreUnavailableError(_reason(error, settings)) from None
 
 
 def _reason(error: BaseException, settings: RedisSettings) -> str:

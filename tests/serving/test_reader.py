@@ -13,7 +13,7 @@ from stream_app.serving.reader import (
     CHUNK,
     Reader,
     Reading,
-    StoreUnavailable,
+    StoreUnavailableError,
     check_store,
     connect,
     printable,
@@ -242,7 +242,7 @@ async def test_an_outage_is_reported_and_loses_nothing(own_redis: RedisProcess) 
         reader = Reader(redis, settings, APP, TOPIC, 1, LAYOUT)
         await reader.refresh()
         own_redis.stop()
-        with pytest.raises(StoreUnavailable, match="onnect"):
+        with pytest.raises(StoreUnavailableError, match="onnect"):
             await reader.refresh()
         own_redis.start()
         with redis_client.Redis.from_url(own_redis.url) as client:
