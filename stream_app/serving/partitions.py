@@ -38,7 +38,7 @@ class PartitionState(NamedTuple):
     partition: int
     is_claimed: bool = False
     offset: int = 0
-    head: Head = Head()  # noqa: RUF012  # never written to: a decoded head is replaced, not changed
+    head: Head = Head()  # never written to: a decoded head replaces it
     alive: Alive | None = None
     fault: str = ""
 
@@ -63,7 +63,8 @@ class Known(NamedTuple):
     directory: bytes = b""
     packed_slices: bytes = b""
     slices: tuple[Slice, ...] = ()
-    sequences: Mapping[str, int] = {}  # noqa: RUF012  # never written to
+    sequences: Mapping[str, int] = {}  # never written to
+    sequence: int = 0
     state: PartitionState | None = None
 
 
@@ -105,8 +106,10 @@ class Attempt:
         if sequences is not base:
             self.missing = [
                 field
-                for field, sequence in sequences.items() - base.items()
-                if field not in self._torn and self._staged.get(field, (-1,))[0] != sequence
+                for field, sequence in sequences.items()
+                if base.get(field) != sequence
+                and field not in self._torn
+                and self._staged.get(field, (-1,))[0] != sequence
             ]
 
     def conclude(self) -> tuple[Known, Change | None]:
@@ -120,7 +123,7 @@ class Attempt:
             new = new._replace(sequences=held, directory=b"", state=new.state._replace(fault=fault))
         fields: dict[str, bytes | None] = {}
         if not self._is_reset and new.sequences is not known.sequences:
-            fields = dict.fromkeys(known.sequences.keys() - new.sequences.keys())
+            fields = dict.fromkeys(field for field in known.sequences if field not in new.sequences)
         fields |= {field: packed for field, (_, packed) in self._staged.items() if field in new.sequences}
         has_changed = bool(fields) or (self._is_reset and bool(known.sequences))
         return new, Change(self._partition, self._is_reset, new.slices, fields) if has_changed else None
@@ -138,13 +141,19 @@ class Attempt:
         # Unpacking what is as it was would be most of the work of a quiet refresh.
         is_same = directory is not None and directory == before.directory
         is_numbered = slices is not None and slices == before.packed_slices
+        if is_same:
+            sequences, sequence = before.sequences, before.sequence
+        else:
+            sequences = cells.unpack_directory(directory) if directory else {}
+            sequence = max(sequences.values(), default=0)
         return Known(
             (incarnation, config, layout),
             state.offset,
             directory or b"",
             slices or b"",
             before.slices if is_numbered else tuple(cells.unpack_slices(slices) if slices else ()),
-            before.sequences if is_same else (cells.unpack_directory(directory) if directory else {}),
+            sequences,
+            sequence,
             state,
         )
 
@@ -156,8 +165,8 @@ class Attempt:
         return (
             new.identity != known.identity
             or new.offset < known.offset
-            or max(new.sequences.values(), default=0) < max(known.sequences.values(), default=0)
-            or new.slices[: len(known.slices)] != known.slices
+            or new.sequence < known.sequence
+            or (new.slices is not known.slices and new.slices[: len(known.slices)] != known.slices)
         )
 
 

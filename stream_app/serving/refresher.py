@@ -48,7 +48,7 @@ class Refresher:
         self._subscriber = subscriber
         self._interval_s = interval_s
         self._clock = clock
-        self._windows = Windows(meaning.windows, len(meaning.index))
+        self._windows = self._empty_windows()
         self._throughput = Throughput()
         self._newest_ms = 0
         self._fresh: View | None = None
@@ -83,7 +83,7 @@ class Refresher:
             # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew. Serving goes on.
             self._log.exception("refresh failed, reading everything again")
             self._reader.forget()
-            self._windows = Windows(self._meaning.windows, len(self._meaning.index))
+            self._windows = self._empty_windows()
             reason = f"internal error ({type(error).__name__})"
             self._fault = reason
             view_or_none = stale(self._fresh, reason, self._clock()) if self._fresh else None
@@ -94,6 +94,9 @@ class Refresher:
         if view_or_none is not None:
             self._subscriber.publish(view_or_none)
         return not self._fault
+
+    def _empty_windows(self) -> Windows:
+        return Windows(self._meaning.windows, self._meaning.index["impressions"])
 
     def _compute(self, reading: Reading, at_ms: int) -> View:
         self._newest_ms = newest_ms(reading.partitions, at_ms, self._newest_ms)

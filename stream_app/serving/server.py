@@ -83,7 +83,7 @@ def _compose(
 
     stream = Stream(build, current, clock_ms)
     refresher = Refresher(reader, Origin(build, server.title), meaning, stream, server.refresh_interval_s)
-    collector = ViewCollector(current, METRICS, settings.counting.currency, build, clock_ms)
+    collector = ViewCollector(current, meaning, settings.counting.currency, build, clock_ms)
     fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
     api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms)
     return refresher, stream, api.application(allowed_hosts)

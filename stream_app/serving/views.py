@@ -29,7 +29,7 @@ from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import contrast, lower
 
 MAX_PAIRS: Final = 200
-"""Surfaces x arms that are told apart in rows and in Prometheus; what is beyond has surface `other`."""
+"""Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""
 SERIES_POINTS: Final = 60
 CONTRASTS: Final = (
     ("personalized", "holdout"),
@@ -39,7 +39,8 @@ CONTRASTS: Final = (
 LARGEST_INTEGER: Final = 2**63
 
 Totals = Mapping[Slice, Sequence[int]]
-Steps = Mapping[int, Mapping[Pair, Sequence[int]]]
+Pairs = Mapping[Pair, Sequence[int]]
+Steps = Mapping[int, Pairs]
 """By the start of each minute."""
 
 
@@ -61,6 +62,7 @@ class View(NamedTuple):
     json: bytes
     tag: str
     totals: Mapping[str, Totals]
+    pairs: Mapping[str, Pairs]
     steps: Steps
     is_stale: bool = False
 
@@ -99,7 +101,7 @@ def build_view(
     names = [*(w.name for w in meaning.windows), ALL]
     totals = {name: windows.totals(name) for name in names}
     pairs = {name: _pairs(totals[name]) for name in names}
-    shown = _largest(pairs[ALL], meaning.index["impressions"])
+    shown = largest(pairs[ALL], meaning.index["impressions"], MAX_PAIRS)
     steps = _steps(windows)
     snapshot = Snapshot(
         build=origin.build,
@@ -121,7 +123,7 @@ def build_view(
         series=series(meaning, steps, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, steps)
+    return _rendered(snapshot, totals, pairs, steps)
 
 
 def stale(view: View, reason: str, at_ms: int) -> View:
@@ -150,7 +152,7 @@ def stale(view: View, reason: str, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.steps)._replace(is_stale=True)
+    return _rendered(snapshot, view.totals, view.pairs, view.steps)._replace(is_stale=True)
 
 
 def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
@@ -190,7 +192,7 @@ def _window_view(
     meaning: Meaning,
     windows: Windows,
     states: Sequence[PartitionState],
-    pairs: Mapping[Pair, Sequence[int]],
+    pairs: Pairs,
     shown: frozenset[Pair],
     watermark_ms: int,
     is_whole: bool,
@@ -205,12 +207,12 @@ def _window_view(
         # Below its floor a partition has no panes, and what it folded beyond our end cannot be taken apart again.
         floors = [state.head.floor_ms for state in states]
         has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
-    rows = _marginals(pairs, shown, len(meaning.index))
+    rows = marginals(pairs, shown, len(meaning.index))
     impressions = rows[(ALL, ALL)][meaning.index["impressions"]]
     maturity = 1.0
     if impressions > 0:
         settled_ms = watermark_ms - meaning.click_window_ms
-        unsettled = windows.unsettled(name, settled_ms, meaning.index["impressions"])
+        unsettled = windows.unsettled(name, settled_ms)
         maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
     return WindowView(
         start_ms,
@@ -240,14 +242,15 @@ def _pairs(totals: Totals) -> dict[Pair, list[int]]:
     return pairs
 
 
-def _largest(pairs: Mapping[Pair, Sequence[int]], measure: int) -> frozenset[Pair]:
-    """Return the pairs that are told apart: the same ones in every window, so that no row comes and goes."""
-    return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:MAX_PAIRS])
+def largest(pairs: Pairs, measure: int, limit: int) -> frozenset[Pair]:
+    """Return the `limit` pairs with most of `measure`.
+
+    Those of the longest window are told apart in all windows, so that no row comes and goes.
+    """
+    return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:limit])
 
 
-def _marginals(
-    pairs: Mapping[Pair, Sequence[int]], shown: frozenset[Pair], width: int
-) -> dict[Pair, list[int]]:
+def marginals(pairs: Pairs, shown: frozenset[Pair], width: int) -> dict[Pair, list[int]]:
     """Return every shown pair, also where nothing was counted, and the sums over surfaces, over arms, over both."""
     rows: dict[Pair, list[int]] = {pair: [0] * width for pair in shown}
     rows[(ALL, ALL)] = [0] * width
@@ -261,7 +264,7 @@ def _marginals(
     return rows
 
 
-def _contrasts(meaning: Meaning, rows: Mapping[Pair, Sequence[int]]) -> Iterable[Contrast]:
+def _contrasts(meaning: Meaning, rows: Pairs) -> Iterable[Contrast]:
     metrics = [metric for metric in meaning.metrics if metric.method == "proportion"]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
@@ -313,7 +316,9 @@ def _pipeline(
     )
 
 
-def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], steps: Steps) -> View:
+def _rendered(
+    snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps
+) -> View:
     """Render once for everybody. The tag is the same for views that differ only in when they were looked at."""
     pipeline = snapshot.pipeline
     lasting = msgspec.structs.replace(
@@ -326,4 +331,4 @@ def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], steps: Steps) ->
         ),
     )
     tag = blake2b(encode(lasting), digest_size=12).hexdigest()
-    return View(snapshot, encode(snapshot), tag, totals, steps)
+    return View(snapshot, encode(snapshot), tag, totals, pairs, steps)

@@ -12,22 +12,25 @@ slide, what leaves is subtracted and what enters is added. The law, tested: the 
 A folded pane is subtracted as a pane and added with its hour: long windows do not notice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from operator import add, sub
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from stream_app.core import cells
 from stream_app.core.panes import HOUR_MS, PANE_MS, Window
 from stream_app.core.slices import Slice
-from stream_app.core.tally import Tally, add_into, subtract_from
+from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
 
 ALL: Final = "all"
 """The window of everything kept; and, in marginals, every surface or every arm."""
 STEP_MS: Final = 60_000
+BATCH: Final = 200
+"""Cells unpacked at a time: more would have the garbage collector walk through them again and again."""
 
 Pair = tuple[str, str]
 """Surface and arm."""
-Rows = Mapping[int, Sequence[int]]
 _FOREVER: Final = 1 << 62
 
 
@@ -76,24 +79,58 @@ class _Tiers:
         self.panes: dict[int, bytes] = {}
         self.hours: dict[int, bytes] = {}
 
+    def fields(self) -> Iterable[str]:
+        """Yield the fields of all cells held."""
+        yield from map(cells.pane_field, self.panes)
+        yield from map(cells.hour_field, self.hours)
 
-Sums = dict[Slice, list[int]]
+
+Key = TypeVar("Key", bound=Hashable)
+Tallies = list[Sequence[int]]
+
+
+class _Ledger(Generic[Key]):
+    """Tallies to be added and to be subtracted, by key. Mutable state: references, summed once at the end.
+
+    Summing columns of many tallies at once costs a third of adding them one by one.
+    """
+
+    __slots__ = ("_minus", "_plus")
+
+    def __init__(self) -> None:
+        self._plus: defaultdict[Key, Tallies] = defaultdict(list)
+        self._minus: defaultdict[Key, Tallies] = defaultdict(list)
+
+    def side(self, is_gain: bool) -> defaultdict[Key, Tallies]:
+        """Return what is to be added, or what is to be subtracted, to be appended to."""
+        return self._plus if is_gain else self._minus
+
+    def balance(self) -> dict[Key, list[int]]:
+        """Return what remains of each key; nothing where nothing does."""
+        sums = {key: [*map(sum, zip(*tallies, strict=True))] for key, tallies in self._plus.items()}
+        for key, tallies in self._minus.items():
+            loss = map(sum, zip(*tallies, strict=True))
+            gain = sums.get(key)
+            sums[key] = [-amount for amount in loss] if gain is None else [*map(sub, gain, loss)]
+        return {key: total for key, total in sums.items() if any(total)}
 
 
 class Windows:
-    """The tallies of all windows by slice. Mutable state: cells as last read, and the sums over them."""
+    """The tallies of all windows by slice. Mutable state: cells as last read, and the sums over them.
 
-    def __init__(self, windows: Sequence[Window], width: int) -> None:
+    `weight` is the position of the measure that `unsettled` weighs by.
+    """
+
+    def __init__(self, windows: Sequence[Window], weight: int) -> None:
         self._windows = tuple(windows)
-        self._width = width
+        self._weight = weight
         self._partitions: dict[int, _Tiers] = {}
         self._totals: dict[str, dict[Slice, Tally]] = {name: {} for name in (*(w.name for w in windows), ALL)}
+        self._hour_weights: dict[int, int] = {}
         self.spans: dict[str, Span] = {}
         self.end_ms = 0
         self._lay(0)
-        # Over all partitions and slices, and over all partitions by surface and arm: what series and maturity need.
-        self.panes: dict[int, list[int]] = {}
-        self.hours: dict[int, list[int]] = {}
+        # Over all partitions, by surface and arm, of every pane and every minute of panes: the series.
         self.pane_pairs: dict[int, dict[Pair, list[int]]] = {}
         self.step_pairs: dict[int, dict[Pair, list[int]]] = {}
 
@@ -105,37 +142,29 @@ class Windows:
         """Slide the windows to `end_ms` (a multiple of the pane), then apply the changes."""
         if end_ms != self.end_ms:
             self._slide(end_ms)
-        moved: dict[tuple[bool, int], Sums] = {}
         for change in changes:
-            self._apply(change, moved)
-        bands: dict[tuple[str, ...], Sums] = {}
-        for (is_pane, start), sums in moved.items():
-            self._add_to_marginals(is_pane, start, sums)
-            names = tuple(name for name, span in self.spans.items() if span.has(is_pane, start))
-            _merge(bands.setdefault(names, {}), sums)
-        for names, sums in bands.items():
-            for name in names:
-                self._add_to_window(name, sums)
+            self._apply(change)
 
     def oldest_ms(self) -> int | None:
-        """Return the start of the oldest pane or hour kept."""
-        return min((*self.panes, *self.hours), default=None)
+        """Return the start of the oldest pane or hour in which something was counted."""
+        return min((*self.pane_pairs, *self._hour_weights), default=None)
 
     def newest_end_ms(self) -> int | None:
-        """Return the end of the newest pane kept."""
-        return max((start + PANE_MS for start in self.panes), default=None)
+        """Return the end of the newest pane in which something was counted."""
+        return max((start + PANE_MS for start in self.pane_pairs), default=None)
 
-    def unsettled(self, name: str, since_ms: int, measure: int) -> int:
-        """Return how much of `measure` lies in panes (or hours) of the window that end after `since_ms`."""
-        span = self.spans[name]
+    def unsettled(self, name: str, since_ms: int) -> int:
+        """Return the weight of those panes (or hours) of the window that end after `since_ms`."""
+        span, weight = self.spans[name], self._weight
         fine = sum(
-            sums[measure]
-            for start, sums in self.panes.items()
+            tally[weight]
+            for start, pairs in self.pane_pairs.items()
             if start + PANE_MS > since_ms and span.has(True, start)
+            for tally in pairs.values()
         )
         coarse = sum(
-            sums[measure]
-            for start, sums in self.hours.items()
+            amount
+            for start, amount in self._hour_weights.items()
             if start + HOUR_MS > since_ms and span.has(False, start)
         )
         return fine + coarse
@@ -151,57 +180,67 @@ class Windows:
         before = self.spans
         self._lay(end_ms)
         for name, new in self.spans.items():
-            sums: Sums = {}
-            for low, high, add in _difference(before[name], new):
-                for tiers in self._partitions.values():
+            moves = _difference(before[name], new)
+            for tiers in self._partitions.values() if moves else ():
+                ledger = _Ledger[int]()
+                for low, high, is_gain in moves:
                     for start in _starts(tiers.panes, low, high, PANE_MS):
-                        _sum_rows(sums, tiers, tiers.panes[start], add)
+                        _enter(ledger.side(is_gain), cells.unpack_rows(tiers.panes[start]))
                     for start in () if new.is_fine else _starts(tiers.hours, low, high, HOUR_MS):
-                        _sum_rows(sums, tiers, tiers.hours[start], add)
-            self._add_to_window(name, sums)
+                        _enter(ledger.side(is_gain), cells.unpack_rows(tiers.hours[start]))
+                self._add_to_window(name, tiers.slices, ledger.balance())
 
-    def _apply(self, change: Change, moved: dict[tuple[bool, int], Sums]) -> None:
+    def _apply(self, change: Change) -> None:
         tiers = self._partitions.setdefault(change.partition, _Tiers())
         if change.is_reset:
-            for is_pane, tier in ((True, tiers.panes), (False, tiers.hours)):
-                for start, held in tier.items():
-                    _sum_rows(moved.setdefault((is_pane, start), {}), tiers, held, add=False)
-            tiers = self._partitions[change.partition] = _Tiers()
+            self._replace_all(tiers, [(field, None) for field in tiers.fields()])
         tiers.slices = change.slices
-        for field, packed in change.fields.items():
+        self._replace_all(tiers, [*change.fields.items()])
+
+    def _replace_all(self, tiers: _Tiers, fields: Sequence[tuple[str, bytes | None]]) -> None:
+        for at in range(0, len(fields), BATCH):
+            self._replace(tiers, fields[at : at + BATCH])
+
+    def _replace(self, tiers: _Tiers, fields: Iterable[tuple[str, bytes | None]]) -> None:
+        """Put packed rows in place of what is held, and move all sums by the difference."""
+        pair_of = [slice_[:2] for slice_ in tiers.slices]
+        bands: defaultdict[tuple[str, ...], _Ledger[int]] = defaultdict(_Ledger)
+        for field, packed in fields:
             is_pane, start = field.startswith("p:"), cells.field_start(field)
+            ledger = bands[tuple(name for name, span in self.spans.items() if span.has(is_pane, start))]
+            pairs, weight = _Ledger[Pair](), 0
             tier = tiers.panes if is_pane else tiers.hours
-            sums = moved.setdefault((is_pane, start), {})
-            old = tier.pop(start, None)
-            if old is not None:
-                _sum_rows(sums, tiers, old, add=False)
+            for is_gain, content in ((False, tier.pop(start, None)), (True, packed)):
+                if content is None:
+                    continue
+                rows = cells.unpack_rows(content)
+                _enter(ledger.side(is_gain), rows)
+                if is_pane:
+                    side = pairs.side(is_gain)
+                    for number, tally in rows.items():
+                        side[pair_of[number]].append(tally)
+                else:
+                    weighed = sum(tally[self._weight] for tally in rows.values())
+                    weight += weighed if is_gain else -weighed
             if packed is not None:
                 tier[start] = packed
-                _sum_rows(sums, tiers, packed, add=True)
+            if is_pane:
+                balance = pairs.balance()
+                _move(self.pane_pairs, start, balance)
+                _move(self.step_pairs, start - start % STEP_MS, balance)
+            elif weight:
+                self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
+                if not self._hour_weights[start]:
+                    del self._hour_weights[start]
+        for names, ledger in bands.items():
+            sums = ledger.balance()
+            for name in names:
+                self._add_to_window(name, tiers.slices, sums)
 
-    def _add_to_marginals(self, is_pane: bool, start: int, sums: Sums) -> None:
-        totals = self.panes if is_pane else self.hours
-        total = totals.setdefault(start, [0] * self._width)
-        pairs: dict[Pair, list[int]] = {}
-        for slice_, tally in sums.items():
-            add_into(total, tally)
-            add_into(pairs.setdefault(slice_[:2], [0] * self._width), tally)
-        if not any(total):
-            del totals[start]
-        if not is_pane:
-            return
-        for held, key in ((self.pane_pairs, start), (self.step_pairs, start - start % STEP_MS)):
-            kept = held.setdefault(key, {})
-            for pair, tally in pairs.items():
-                add_into(kept.setdefault(pair, [0] * self._width), tally)
-                if not any(kept[pair]):
-                    del kept[pair]
-            if not kept:
-                del held[key]
-
-    def _add_to_window(self, name: str, sums: Sums) -> None:
+    def _add_to_window(self, name: str, slices: tuple[Slice, ...], sums: dict[int, list[int]]) -> None:
         totals = self._totals[name]
-        for slice_, tally in sums.items():
+        for number, tally in sums.items():
+            slice_ = slices[number]
             total = totals.get(slice_)
             new = Tally(tally) if total is None else total + tally
             if any(new):
@@ -210,24 +249,23 @@ class Windows:
                 totals.pop(slice_, None)
 
 
-def _sum_rows(sums: Sums, tiers: _Tiers, packed: bytes, add: bool) -> None:
-    slices, combine = tiers.slices, add_into if add else subtract_from
-    for number, tally in cells.unpack_rows(packed).items():
-        slice_ = slices[number]
-        total = sums.get(slice_)
-        if total is None:
-            sums[slice_] = list(tally) if add else [-amount for amount in tally]
-        else:
-            combine(total, tally)
+def _enter(side: defaultdict[int, Tallies], rows: dict[int, list[int]]) -> None:
+    for number, tally in rows.items():
+        side[number].append(tally)
 
 
-def _merge(sums: Sums, more: Sums) -> None:
-    for slice_, tally in more.items():
-        total = sums.get(slice_)
-        if total is None:
-            sums[slice_] = list(tally)
+def _move(held: dict[int, dict[Pair, list[int]]], key: int, balance: dict[Pair, list[int]]) -> None:
+    """Add `balance` to what is held under `key`; what becomes zero is no longer held."""
+    pairs = held.setdefault(key, {})
+    for pair, tally in balance.items():
+        total = pairs.get(pair)
+        new = tally if total is None else [*map(add, total, tally)]
+        if any(new):
+            pairs[pair] = new
         else:
-            add_into(total, tally)
+            pairs.pop(pair, None)
+    if not pairs:
+        del held[key]
 
 
 def _difference(old: Span, new: Span) -> list[tuple[int, int, bool]]:
