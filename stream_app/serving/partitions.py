@@ -88,7 +88,7 @@ class Attempt:
         """Take one answer of Redis into account: META, then the cells `fields`."""
         known, before = self._known, self._next
         self._next = self._read_meta(answer[: len(META)])
-        if self._next.identity != before.identity or len(self._next.slices) < len(before.slices):
+        if self._next.identity != before.identity or self._next.sequence < before.sequence:
             self._staged.clear()
             self._torn.clear()
         self._is_reset = self._contradicts(known)
