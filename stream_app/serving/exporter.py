@@ -1,11 +1,12 @@
 """The View as Prometheus sees it: gauges of closed sums, with bounds, never a sum beside its parts.
 
-Only current state: a window whose end is older than three of its lengths vanishes, so that who does not look at
-`lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
+Only current state: a window whose end is older than three of its lengths vanishes, so that who does not look
+at `lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
 `max without (instance, pod)`: every server shows the whole cluster.
 
-A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance when a
-pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of them.
+A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance
+when a pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of
+them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ COUNTS: Final = ("impressions", "clicks", "conversions")
 VANISHES_AFTER: Final = 3
 MAX_PAIRS: Final = 200
 MAX_SERIES: Final = 5_000
-"""What a scrape may cost: surfaces x arms are told apart (the ones with most impressions) until this is used up."""
+"""What a scrape may cost: surfaces x arms, those with most impressions, are told apart until it is spent."""
 ROW_LABELS: Final = ("window", "surface", "arm")
 
 
@@ -224,6 +225,6 @@ class Exporter:
         self._registry.register(collector)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the page and its content type, as an Accept header wishes. Takes a while: not for the event loop."""
+        """Return the page and its content type, as `accept` wishes. Takes a while: not for the event loop."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type

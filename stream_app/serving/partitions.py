@@ -1,13 +1,13 @@
 """One partition as it is read from its hash: what is known of it, what must be read again, and what changed.
 
-Pure: bytes in, changes out. The reader asks Redis; an `Attempt` decides what to ask for. Each answer is one HMGET of
-the partition's own fields (META) and some of its cells, so it is of one checkpoint; when the worker writes between two
-answers, the directory of the later one says which cells must be asked for again.
+Pure: bytes in, changes out. The reader asks Redis; an `Attempt` decides what to ask for. Each answer is one
+HMGET of the partition's own fields (META) and some of its cells, so it is of one checkpoint; when the worker
+writes between two answers, the directory of the later one says which cells must be asked for again.
 
     answer 1   META                    -> directory: p:10 @4, p:20 @7     missing: p:10, p:20
     answer 2   META + p:10, p:20       -> directory: p:10 @4, p:20 @8, p:30 @8
                                           p:10 and p:20 belong to it      missing: p:30
-    answer 3   META + p:30             -> directory unchanged             missing: nothing; the change is complete
+    answer 3   META + p:30             -> directory unchanged             missing: nothing, done
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ Answer = Sequence[bytes | None]
 
 
 class PartitionState(NamedTuple):
-    """Where a partition stands. `fault` says why its cells cannot be trusted to be whole; empty = they can."""
+    """Where a partition stands. `fault` says why its cells may not be whole; empty = they are."""
 
     partition: int
     is_claimed: bool = False
@@ -158,7 +158,7 @@ class Attempt:
         )
 
     def _contradicts(self, known: Known) -> bool:
-        """Say whether what is stored now is no continuation of what is known: another life of the partition."""
+        """Say whether what is stored does not continue what is known: another life of the partition."""
         if not known.identity:
             return False
         new = self._next
@@ -171,7 +171,7 @@ class Attempt:
 
 
 def _positions(layout: bytes | None, measures: tuple[str, ...]) -> list[int] | int:
-    """Return where in a stored tally each measure stands (-1: nowhere), or just the width if all stand as declared."""
+    """Return where in a stored tally each measure stands (-1: nowhere), or the width if all are in place."""
     stored = cells.unpack_layout(layout) if layout else list(measures)
     if tuple(stored) == measures:
         return len(stored)

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from stream_app.serving.reader import Reader, Reading, StoreUnavailable
+from stream_app.serving.reader import Reader, Reading, StoreUnavailableError
 from stream_app.serving.throughput import Throughput
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
 from stream_app.serving.windows import Windows
@@ -28,7 +28,7 @@ def clock_ms() -> int:
 
 
 class Refresher:
-    """Owns the current view. Mutable state: it, the windows that it is computed from, and whether Redis is lost.
+    """Owns the current view. Mutable state: it, the windows it is computed from, whether Redis is lost.
 
     `view` is replaced whole and never changed: whoever reads it needs no lock, from whatever thread.
     """
@@ -76,11 +76,11 @@ class Refresher:
             reading = await self._reader.refresh()
             # Off the event loop: the first load takes a second or two, and streams must keep beating.
             view = await asyncio.to_thread(self._compute, reading, self._clock())
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._note(str(error))
             view_or_none = stale(self._fresh, str(error), self._clock()) if self._fresh else None
         except Exception as error:
-            # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew. Serving goes on.
+            # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew.
             self._log.exception("refresh failed, reading everything again")
             self._reader.forget()
             self._windows = self._empty_windows()

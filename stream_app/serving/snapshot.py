@@ -1,7 +1,7 @@
 """The JSON contract of `GET /v1/view` and of the stream: plain frozen values, rendered as they stand.
 
-Times are milliseconds UTC, intervals half-open, bounds 95 %, `null` where there is not enough data or nothing yet.
-Surface `all` and arm `all` are sums over the others.
+Times are milliseconds UTC, intervals half-open, bounds 95 %, `null` where there is not enough data or nothing
+yet. Surface `all` and arm `all` are sums over the others.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The live stream: each client has a mailbox for one view, so a slow client skips views and never holds up others.
+"""The live stream: each client has a mailbox for one view, so a slow one skips views and holds up nobody.
 
 publish:  v1   v2   v3   v4             whenever the refresher has a view
 mailbox:  [v1] [v2] [v3] [v4]           the latest replaces what was not taken

@@ -1,4 +1,4 @@
-"""The View: what is true now, computed once, immutable, swapped whole. Exporter, API and wall are renderings of it."""
+"""The View: what is true now, computed once, immutable, swapped whole; all that is served renders it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -127,7 +127,7 @@ def build_view(
 
 
 def stale(view: View, reason: str, at_ms: int) -> View:
-    """Return the view as it is when Redis is lost: the same numbers, of the same moment, and said not to be fresh.
+    """Return the view when Redis is lost: the same numbers, of the same moment, said not to be fresh.
 
     The pipeline's heartbeats are judged at `at_ms`.
     """
@@ -184,7 +184,7 @@ def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float
     }
 
 
-# -- inside -----------------------------------------------------------------------------------------------------------
+# -- inside --------------------------------------------------------------------------------------------------
 
 
 def _window_view(
@@ -204,7 +204,7 @@ def _window_view(
         has_all = True
     else:
         start_ms = span.start_ms
-        # Below its floor a partition has no panes, and what it folded beyond our end cannot be taken apart again.
+        # Below its floor a partition has no panes, and what it folded beyond our end cannot be told apart.
         floors = [state.head.floor_ms for state in states]
         has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
     rows = marginals(pairs, shown, len(meaning.index))
@@ -229,7 +229,7 @@ def _window_view(
 
 
 def _pairs(totals: Totals) -> dict[Pair, list[int]]:
-    """Sum over policy, segment, channel and device. A surface that calls itself `all` is `other`: the name is taken."""
+    """Sum over policy, segment, channel, device. A surface called `all` is `other`: the name is taken."""
     pairs: dict[Pair, list[int]] = {}
     for slice_, tally in totals.items():
         surface, arm = slice_[:2]
@@ -251,7 +251,7 @@ def largest(pairs: Pairs, measure: int, limit: int) -> frozenset[Pair]:
 
 
 def marginals(pairs: Pairs, shown: frozenset[Pair], width: int) -> dict[Pair, list[int]]:
-    """Return every shown pair, also where nothing was counted, and the sums over surfaces, over arms, over both."""
+    """Return every shown pair, also where nothing was counted, and the sums over surfaces, arms, both."""
     rows: dict[Pair, list[int]] = {pair: [0] * width for pair in shown}
     rows[(ALL, ALL)] = [0] * width
     for pair, tally in pairs.items():
@@ -278,7 +278,7 @@ def _contrasts(meaning: Meaning, rows: Pairs) -> Iterable[Contrast]:
 
 
 def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
-    """Return the minutes of the last hour before the windows' end, by pair; of the last minute its panes until then."""
+    """Return the hour before the windows' end by minute and pair; of the last minute its panes until then."""
     end_ms = windows.end_ms
     if not end_ms:
         return {}
@@ -319,7 +319,7 @@ def _pipeline(
 def _rendered(
     snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps
 ) -> View:
-    """Render once for everybody. The tag is the same for views that differ only in when they were looked at."""
+    """Render once for everybody. The tag does not change with the time of looking."""
     pipeline = snapshot.pipeline
     lasting = msgspec.structs.replace(
         snapshot,

@@ -1,13 +1,14 @@
-"""Partitions and panes, added into windows: incrementally, so that a refresh costs what changed and not what is kept.
+"""Partitions and panes, added into windows: incrementally, so a refresh costs what changed, not what is kept.
 
-Tallies are a group. When a cell changes, new - old is added to every window that contains its pane; when the windows
-slide, what leaves is subtracted and what enters is added. The law, tested: the result equals the sum from scratch.
+Tallies are a group. When a cell changes, new - old is added to every window that contains its pane; when the
+windows slide, what leaves is subtracted and what enters is added. The law, tested: the result equals the sum
+from scratch.
 
                  hours                                    panes
     |------|------|------|------|--...--|------|  |||||||||||||||||||||||
-    |      `------------ 24h -----------------------------------------' |   whole hours, and the panes above the floor
+    |      `------------ 24h -----------------------------------------' |   whole hours, panes above the floor
     |                                                     `--- 1h -----'    panes alone
-    `----------------------------- all ---------------------------------'   everything kept, also beyond the end
+    `----------------------------- all ---------------------------------'   all that is kept
 
 A folded pane is subtracted as a pane and added with its hour: long windows do not notice.
 """
@@ -35,7 +36,7 @@ _FOREVER: Final = 1 << 62
 
 
 class Progress(NamedTuple):
-    """How far a partition's event time has come (0: it has counted nothing), and whether records wait for it."""
+    """How far a partition's event time has come (0: it counted nothing), and whether records wait."""
 
     newest_ms: int
     is_behind: bool
@@ -44,10 +45,10 @@ class Progress(NamedTuple):
 def horizon_ms(progress: Iterable[Progress], before_ms: int = 0) -> int:
     """Return the event time up to which the windows look; 0 when nothing has been counted.
 
-    It is the slowest of the partitions that are behind, so that a window is not half full while they catch up; when
-    none is, the fastest of all, so that an idle partition holds up nobody. A partition that lay idle for an hour is
-    behind for a moment when a record comes: the horizon then waits for it at `before_ms`, where it was, and does not
-    go back, unless the counted time itself did.
+    It is the slowest of the partitions that are behind, so that a window is not half full while they catch
+    up; when none is, the fastest of all, so that an idle partition holds up nobody. A partition that lay idle
+    for an hour is behind for a moment when a record comes: the horizon then waits for it at `before_ms`,
+    where it was, and does not go back, unless the counted time itself did.
     """
     counted = [p for p in progress if p.newest_ms > 0]
     if not counted:
@@ -169,7 +170,7 @@ class Windows:
         )
         return fine + coarse
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------------------
 
     def _lay(self, end_ms: int) -> None:
         self.end_ms = end_ms
@@ -283,7 +284,7 @@ def _difference(old: Span, new: Span) -> list[tuple[int, int, bool]]:
 
 
 def _starts(tier: dict[int, bytes], low: int, high: int, step: int) -> list[int]:
-    """Return the starts kept in `[low, high)`, by whichever way is shorter: along the time, or along what is kept."""
+    """Return the starts kept in `[low, high)`, by the shorter way: along the time, or along what is kept."""
     if (high - low) // step < len(tier):
         return [start for start in range(low + -low % step, high, step) if start in tier]
     return [start for start in tier if low <= start < high]

@@ -87,7 +87,7 @@ def test_money_has_its_currency_as_unit() -> None:
 
 
 def test_the_store_and_the_records_are_exported() -> None:
-    """Redis, outcomes and every reason that a record can be rejected for, also at 0; an unknown reason is other."""
+    """Redis, outcomes and every reason to reject a record, also at 0; an unknown reason is other."""
     states = [live(0, NOW_MS, outcomes={"counted": 5, "late": 1}, rejected={"syntax": 2, "martian": 1})]
     view = view_of((NOW_MS, HOME, 1, 0), states=states)
     found = samples(page(view))

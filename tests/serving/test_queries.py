@@ -48,7 +48,7 @@ def test_the_answer_says_what_was_asked_and_how_far_to_trust_it() -> None:
         ("unknown metric 'crt'", "ctr", [("metric", "crt")]),
         ("metric is missing", "ctr", []),
         ("unknown window '5min'", "5m", [("metric", "ctr"), ("window", "5min")]),
-        ("unknown parameter 'surfce'", "surface", [("metric", "ctr"), ("surfce", "home")]),
+        ("unknown parameter 'surfaec'", "surface", [("metric", "ctr"), ("surfaec", "home")]),
     ],
 )
 def test_an_unknown_name_is_refused_with_its_neighbours(message, near, parameters) -> None:

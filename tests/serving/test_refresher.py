@@ -64,7 +64,7 @@ async def test_an_outage_is_two_log_lines(refresher: Refresher, own_redis: Redis
 
 
 async def test_an_error_of_our_own_begins_anew(refresher: Refresher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When computing a view fails the last one is stale, and the next refresh reads everything again, once."""
+    """When a view cannot be computed the last one is stale, and everything is read again, once."""
     await refresher.refresh()
     with monkeypatch.context() as patched, capture_logs():
         patched.setattr("stream_app.serving.refresher.build_view", lambda *_: 1 / 0)

@@ -66,7 +66,7 @@ def test_a_surface_that_is_called_all_is_other() -> None:
 
 
 def test_surplus_pairs_are_other_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound the surfaces with fewest impressions are shown as other, in every window, and nothing is lost."""
+    """Beyond the bound the surfaces with fewest impressions are other, and nothing is lost."""
     monkeypatch.setattr(views, "MAX_PAIRS", 2)
     counted = [(NOW_MS, HOME._replace(surface=f"s{n}"), n, 0) for n in (1, 2, 3, 4)]
     view = view_of(*counted)

@@ -87,7 +87,7 @@ def naive(stored: Stored, window: Window | None, end_ms: int) -> dict[Slice, Tal
 @settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=25))
 def test_incremental_sums_equal_the_sums_from_scratch(taken: list[tuple]) -> None:
-    """After any sequence of writes, folds, removals, resets and slides, every window is the sum of its cells."""
+    """After any writes, folds, removals, resets and slides, every window is the sum of its cells."""
     windows, stored, end = Windows(WINDOWS, 0), Stored(), T0 + HOUR_MS
     for step in taken:
         if step[0] == "slide":
@@ -170,5 +170,5 @@ def test_unsettled_is_what_lies_in_panes_that_ended_after() -> None:
     ],
 )
 def test_the_horizon_waits_for_partitions_that_are_behind(expected, progress, before) -> None:
-    """Windows end with the slowest partition that is behind, else with the fastest, and never step back for one."""
+    """Windows end with the slowest partition that is behind, else the fastest; none makes them step back."""
     assert expected == horizon_ms([Progress(*p) for p in progress], before)
