@@ -14,7 +14,7 @@ A folded pane is subtracted as a pane and added with its hour: long windows do n
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import add, sub
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -116,6 +116,10 @@ class _Ledger(Generic[Key]):
         return {key: total for key, total in sums.items() if any(total)}
 
 
+_Bands = defaultdict[tuple[str, ...], _Ledger[Slice]]
+"""What changed, by the windows that it changes."""
+
+
 class Windows:
     """The tallies of all windows by slice. Mutable state: cells as last read, and the sums over them.
 
@@ -143,8 +147,15 @@ class Windows:
         """Slide the windows to `end_ms` (a multiple of the pane), then apply the changes."""
         if end_ms != self.end_ms:
             self._slide(end_ms)
+        bands = _Bands(_Ledger)
+        pieces = 0
         for change in changes:
-            self._apply(change)
+            for tiers, field, packed in self._pieces(change):
+                self._replace(tiers, field, packed, bands)
+                pieces += 1
+                if pieces % BATCH == 0:
+                    self._settle(bands)
+        self._settle(bands)
 
     def oldest_ms(self) -> int | None:
         """Return the start of the oldest pane or hour in which something was counted."""
@@ -182,66 +193,65 @@ class Windows:
         self._lay(end_ms)
         for name, new in self.spans.items():
             moves = _difference(before[name], new)
-            for tiers in self._partitions.values() if moves else ():
-                ledger = _Ledger[int]()
-                for low, high, is_gain in moves:
+            ledger = _Ledger[Slice]()
+            for low, high, is_gain in moves:
+                for tiers in self._partitions.values():
+                    side = ledger.side(is_gain)
                     for start in _starts(tiers.panes, low, high, PANE_MS):
-                        _enter(ledger.side(is_gain), cells.unpack_rows(tiers.panes[start]))
+                        _enter(side, tiers, tiers.panes[start])
                     for start in () if new.is_fine else _starts(tiers.hours, low, high, HOUR_MS):
-                        _enter(ledger.side(is_gain), cells.unpack_rows(tiers.hours[start]))
-                self._add_to_window(name, tiers.slices, ledger.balance())
+                        _enter(side, tiers, tiers.hours[start])
+            self._add_to_window(name, ledger.balance())
 
-    def _apply(self, change: Change) -> None:
+    def _pieces(self, change: Change) -> Iterator[tuple[_Tiers, str, bytes | None]]:
+        """Yield the cells to be replaced: of a reset everything held, under the slices it was counted for."""
         tiers = self._partitions.setdefault(change.partition, _Tiers())
         if change.is_reset:
-            self._replace_all(tiers, [(field, None) for field in tiers.fields()])
+            for field in [*tiers.fields()]:
+                yield tiers, field, None
         tiers.slices = change.slices
-        self._replace_all(tiers, [*change.fields.items()])
+        for field, packed in change.fields.items():
+            yield tiers, field, packed
 
-    def _replace_all(self, tiers: _Tiers, fields: Sequence[tuple[str, bytes | None]]) -> None:
-        for at in range(0, len(fields), BATCH):
-            self._replace(tiers, fields[at : at + BATCH])
-
-    def _replace(self, tiers: _Tiers, fields: Iterable[tuple[str, bytes | None]]) -> None:
-        """Put packed rows in place of what is held, and move all sums by the difference."""
-        pair_of = [slice_[:2] for slice_ in tiers.slices]
-        bands: defaultdict[tuple[str, ...], _Ledger[int]] = defaultdict(_Ledger)
-        for field, packed in fields:
-            is_pane, start = field.startswith("p:"), cells.field_start(field)
-            ledger = bands[tuple(name for name, span in self.spans.items() if span.has(is_pane, start))]
-            pairs, weight = _Ledger[Pair](), 0
-            tier = tiers.panes if is_pane else tiers.hours
-            for is_gain, content in ((False, tier.pop(start, None)), (True, packed)):
-                if content is None:
-                    continue
-                rows = cells.unpack_rows(content)
-                _enter(ledger.side(is_gain), rows)
+    def _replace(self, tiers: _Tiers, field: str, packed: bytes | None, bands: _Bands) -> None:
+        """Put packed rows in place of what is held; note by how much windows move, and move the marginals."""
+        is_pane, start = field.startswith("p:"), cells.field_start(field)
+        ledger = bands[tuple(name for name, span in self.spans.items() if span.has(is_pane, start))]
+        pairs, weight = _Ledger[Pair](), 0
+        tier = tiers.panes if is_pane else tiers.hours
+        for is_gain, content in ((False, tier.pop(start, None)), (True, packed)):
+            if content is None:
+                continue
+            side, pair_side = ledger.side(is_gain), pairs.side(is_gain)
+            for number, tally in cells.unpack_rows(content).items():
+                slice_ = tiers.slices[number]
+                side[slice_].append(tally)
                 if is_pane:
-                    side = pairs.side(is_gain)
-                    for number, tally in rows.items():
-                        side[pair_of[number]].append(tally)
+                    pair_side[slice_[:2]].append(tally)
                 else:
-                    weighed = sum(tally[self._weight] for tally in rows.values())
-                    weight += weighed if is_gain else -weighed
-            if packed is not None:
-                tier[start] = packed
-            if is_pane:
-                balance = pairs.balance()
-                _move(self.pane_pairs, start, balance)
-                _move(self.step_pairs, start - start % STEP_MS, balance)
-            elif weight:
-                self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
-                if not self._hour_weights[start]:
-                    del self._hour_weights[start]
+                    weight += tally[self._weight] if is_gain else -tally[self._weight]
+        if packed is not None:
+            tier[start] = packed
+        if is_pane:
+            balance = pairs.balance()
+            _move(self.pane_pairs, start, balance)
+            _move(self.step_pairs, start - start % STEP_MS, balance)
+        elif weight:
+            self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
+            if not self._hour_weights[start]:
+                del self._hour_weights[start]
+
+    def _settle(self, bands: _Bands) -> None:
+        """Add what was noted to the windows, and forget it."""
         for names, ledger in bands.items():
             sums = ledger.balance()
             for name in names:
-                self._add_to_window(name, tiers.slices, sums)
+                self._add_to_window(name, sums)
+        bands.clear()
 
-    def _add_to_window(self, name: str, slices: tuple[Slice, ...], sums: dict[int, list[int]]) -> None:
+    def _add_to_window(self, name: str, sums: dict[Slice, list[int]]) -> None:
         totals = self._totals[name]
-        for number, tally in sums.items():
-            slice_ = slices[number]
+        for slice_, tally in sums.items():
             total = totals.get(slice_)
             new = Tally(tally) if total is None else total + tally
             if any(new):
@@ -250,9 +260,9 @@ class Windows:
                 totals.pop(slice_, None)
 
 
-def _enter(side: defaultdict[int, Tallies], rows: dict[int, list[int]]) -> None:
-    for number, tally in rows.items():
-        side[number].append(tally)
+def _enter(side: defaultdict[Slice, Tallies], tiers: _Tiers, packed: bytes) -> None:
+    for number, tally in cells.unpack_rows(packed).items():
+        side[tiers.slices[number]].append(tally)
 
 
 def _move(held: dict[int, dict[Pair, list[int]]], key: int, balance: dict[Pair, list[int]]) -> None:
