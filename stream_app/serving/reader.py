@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,6 +18,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from stream_app.core.cells import partition_key
 from stream_app.errors import LynceusError
 from stream_app.serving.partitions import META, Answer, Attempt, Change, Known, PartitionState
+from stream_app.serving.snapshot import StoreState
 from stream_app.settings import RedisSettings
 
 CHUNK: Final = 500
@@ -31,15 +31,6 @@ SCAN_COUNT: Final = 200
 
 class StoreUnavailableError(Exception):
     """Redis did not answer; the message says why, without credentials."""
-
-
-class StoreState(msgspec.Struct, frozen=True):
-    """Redis, as seen from here: one round trip in ms; bytes, 0 = unknown or without limit."""
-
-    up: bool
-    ms: float
-    used_memory_bytes: int
-    max_memory_bytes: int
 
 
 class Reading(NamedTuple):

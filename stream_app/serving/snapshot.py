@@ -8,10 +8,18 @@ from typing import Literal
 
 import msgspec
 
-from stream_app.serving.reader import StoreState
 from stream_app.statistics.estimates import Estimate
 
 State = Literal["live", "idle", "behind", "lost", "absent"]
+
+
+class StoreState(msgspec.Struct, frozen=True):
+    """Redis, as seen from here: one round trip in ms; bytes, 0 = unknown or without limit."""
+
+    up: bool
+    ms: float
+    used_memory_bytes: int
+    max_memory_bytes: int
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from stream_app.core.tally import add_into
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
-from stream_app.serving.reader import StoreState
 from stream_app.serving.snapshot import (
     Contrast,
     Pipeline,
@@ -21,6 +20,7 @@ from stream_app.serving.snapshot import (
     Row,
     Series,
     Snapshot,
+    StoreState,
     WindowView,
     encode,
 )
@@ -126,13 +126,13 @@ def build_view(
     return _rendered(snapshot, totals, pairs, steps)
 
 
-def stale(view: View, reason: str, at_ms: int) -> View:
-    """Return the view when Redis is lost: the same numbers, of the same moment, said not to be fresh.
+def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
+    """Return the view when there is no newer one: the same numbers, of the same moment, said not to be fresh.
 
     The pipeline's heartbeats are judged at `at_ms`.
     """
     old = view.snapshot
-    because = (f"Redis cannot be read: {reason}", *(r for r in old.incomplete_because if "Redis" not in r))
+    because = (reason, *old.incomplete_because)
     snapshot = msgspec.structs.replace(
         old,
         complete=False,
@@ -143,7 +143,7 @@ def stale(view: View, reason: str, at_ms: int) -> View:
         pipeline=msgspec.structs.replace(
             old.pipeline,
             events_per_second=0.0,
-            redis=msgspec.structs.replace(old.pipeline.redis, up=False),
+            redis=msgspec.structs.replace(old.pipeline.redis, up=is_store_up),
             partitions=tuple(
                 msgspec.structs.replace(p, state="lost")
                 if p.state != "absent" and at_ms - p.alive_ms > health.LOST_AFTER_MS

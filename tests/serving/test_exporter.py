@@ -100,7 +100,7 @@ def test_the_store_and_the_records_are_exported() -> None:
         found["lynceus_records_total", "future"],
         found["lynceus_rejected_records_total", "syntax"],
         found["lynceus_rejected_records_total", "other"],
-        samples(page(stale(view, "gone", NOW_MS)))["lynceus_redis_up",],
+        samples(page(stale(view, "gone", False, NOW_MS)))["lynceus_redis_up",],
     )
 
 

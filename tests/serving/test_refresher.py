@@ -70,7 +70,7 @@ async def test_an_error_of_our_own_begins_anew(refresher: Refresher, monkeypatch
         patched.setattr("stream_app.serving.refresher.build_view", lambda *_: 1 / 0)
         assert False is await refresher.refresh()
     assert refresher.view is not None
-    assert ("Redis cannot be read: internal error (ZeroDivisionError)", 3) == (
+    assert ("the view cannot be computed (ZeroDivisionError)", 3) == (
         refresher.view.snapshot.incomplete_because[0],
         impressions(refresher),
     )

@@ -197,7 +197,7 @@ def test_the_pipeline_adds_partitions_up() -> None:
 def test_a_stale_view_keeps_its_numbers_and_says_why() -> None:
     """When Redis is lost the numbers and their time stay, and nothing is complete any more."""
     view = view_of((NOW_MS, HOME, 100, 7))
-    lost = stale(view, "Connection refused", NOW_MS + 60_000)
+    lost = stale(view, "Redis cannot be read: Connection refused", False, NOW_MS + 60_000)
     snapshot = lost.snapshot
     assert (True, False, ("Redis cannot be read: Connection refused",), False, NOW_MS, False, "lost") == (
         lost.is_stale,

@@ -5,8 +5,7 @@ from stream_app.core.panes import Window
 from stream_app.core.slices import Slice
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS, WINDOWS
 from stream_app.serving.partitions import Change, PartitionState
-from stream_app.serving.reader import StoreState
-from stream_app.serving.snapshot import Row
+from stream_app.serving.snapshot import Row, StoreState
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, windows_end_ms
 from stream_app.serving.windows import Windows
 from tests.serving.stored import NOW_MS, packed_cells
