@@ -1,4 +1,4 @@
-"""The HTTP face: read API, stream, metrics, health and the wall's files. Every answer is a rendering of one View."""
+"""The HTTP face: read API, stream, metrics, health, the wall's files. Every answer renders one View."""
 
 import asyncio
 import re

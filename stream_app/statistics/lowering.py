@@ -12,8 +12,8 @@ from stream_app.statistics.ratios import risk_ratio
 def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return what `metric` says of `tally`, whose measures stand where `index` says; None = not enough data.
 
-    Measures that contradict each other (more successes than trials) are no data either: a wrong number must not
-    look like a right one.
+    Measures that contradict each other (more successes than trials) are no data either: a wrong number must
+    not look like a right one.
     """
     count, total = tally[index[metric.count]], tally[index[metric.total]]
     if count < max(metric.at_least, 1):

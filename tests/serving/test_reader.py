@@ -156,7 +156,7 @@ async def test_measures_are_read_by_name(reader: Reader, client: Any) -> None:
 
 
 async def test_a_missing_cell_is_a_fault_until_it_is_there(reader: Reader, client: Any) -> None:
-    """A directory that names a cell that is not there makes the partition torn; the cell is asked for again."""
+    """A directory that names a missing cell makes the partition torn; the cell is asked for again."""
     partition = Partition(client)
     partition.count(NOW_MS, HOME, 3)
     partition.count(NOW_MS + PANE_MS, HOME, 1)
@@ -273,7 +273,7 @@ async def test_a_redis_that_evicts_is_refused(redis_url: str, client: Any) -> No
 
 
 async def test_a_redis_that_forbids_config_is_a_warning(redis_url: str, client: Any) -> None:
-    """Where CONFIG is not allowed the start succeeds, with a warning; SCAN and INFO may be forbidden as well."""
+    """Where CONFIG is not allowed there is a warning; SCAN and INFO may be forbidden as well."""
     client.execute_command("ACL SETUSER reader reset on >pass~word ~* +ping +hmget +hello +client")
     settings = RedisSettings(url=redis_url, username="reader", password="pass~word")
     try:
