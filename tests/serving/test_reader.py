@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import redis as redis_client
+from pydantic import SecretStr
 
 from stream_app.core import cells
 from stream_app.core.panes import PANE_MS
@@ -292,7 +293,7 @@ async def test_a_redis_that_forbids_config_is_a_warning(redis_url: str, client: 
 
 async def test_an_unreachable_redis_is_refused_without_its_credentials() -> None:
     """The one line names the URL and the remedy, and never the password."""
-    settings = RedisSettings(url="redis://someone:canary@127.0.0.1:1/0", timeout_s=1)
+    settings = RedisSettings(url="redis://127.0.0.1:1/0", username="someone", password=SecretStr("canary"), timeout_s=1)
     async with connect(settings) as redis:
         with pytest.raises(LynceusError) as caught:
             await check_store(redis, settings)

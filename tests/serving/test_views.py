@@ -102,9 +102,9 @@ def test_windows_end_with_the_newest_pane() -> None:
 
 
 def test_times_follow_from_the_newest_event() -> None:
-    """Watermark and seal lie behind the newest event by what the settings allow."""
+    """Watermark and seal lie behind the newest event's pane by what the settings allow."""
     snapshot = view_of((NOW_MS + 5_000, HOME, 1, 0)).snapshot
-    expected = (NOW_MS + 5_000, NOW_MS - 5_000, NOW_MS - 310_000)
+    expected = (NOW_MS + 5_000, NOW_MS - 10_000, NOW_MS - 310_000)
     assert expected == (snapshot.newest_ms, snapshot.watermark_ms, snapshot.sealed_ms)
 
 
