@@ -162,13 +162,10 @@ class Instruments:
         if partitions:
             self._rebalances.inc()
 
-    def claimed(self, partitions: int) -> None:
-        """Take note of how many partitions are held."""
+    def claimed(self, partitions: int, refusal: str) -> None:
+        """Take note of how many partitions are held, and why one cannot be without an operator, if so."""
         self._claimed.set(partitions)
-
-    def refused(self, reason: str) -> None:
-        """Take note of a partition that cannot be claimed without an operator."""
-        self.refusal = reason
+        self.refusal = refusal
 
     def flush_refused(self, reason: str) -> None:
         """Count a checkpoint that was not taken."""
