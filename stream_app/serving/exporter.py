@@ -173,6 +173,11 @@ def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
             "Whether the window has all there is, 1 or 0.",
             lambda w: float(w.complete),
         ),
+        (
+            "lynceus_window_gapped",
+            "Whether the window reaches back to records that were lost before they were counted, 1 or 0.",
+            lambda w: float(w.gapped),
+        ),
     )
     for name, text, read in facts:
         family = GaugeMetricFamily(name, text, labels=["window"])
@@ -183,6 +188,11 @@ def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
 
 def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
     """Yield what became of all records that the stored state has seen; it begins anew when the state does."""
+    yield GaugeMetricFamily(
+        "lynceus_replaying",
+        "Whether a partition's state was lost and is being counted anew, 1 or 0.",
+        value=float(snapshot.replaying),
+    )
     records = CounterMetricFamily("lynceus_records", "Records by what became of them.", labels=["outcome"])
     for outcome, number in snapshot.pipeline.outcomes.items():
         records.add_metric([outcome], number)
