@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +109,9 @@ def worker() -> None:
     app = create_app(settings)
     telemetry.configure(settings.log_format, settings.log_level, app.instruments.logged)
     # Faust would set logging up a second time, and draw on the terminal.
-    Worker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False).execute_from_commandline()
+    process = Worker(app, loglevel=settings.log_level.upper(), quiet=True, override_logging=False)
+    process.spinner = None
+    process.execute_from_commandline()
 
 
 @main.command()
@@ -144,10 +147,12 @@ def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
     from producers import shop as simulation
     from producers.sdk import Publisher
 
+    if scenario == "drop":
+        shop.scenario = simulation.drop(time.time_ns() // 1_000_000)
     stop = threading.Event()
     until_interrupted(stop.set)
     with Publisher(settings.kafka) as publisher:
-        simulation.run(shop, publisher, rate, stop, scenario=scenario)
+        simulation.run(shop, publisher, rate, stop)
     _report(publisher.delivery()._asdict())
 
 

@@ -124,7 +124,6 @@ def _live(
     visits = shop.events(now - round(opening_s * 1000), plan.rate)
     recorded = sum(log.impressions + log.clicks for log in logs)
     merged = heapq.merge(open_bandit.events(directory, now), visits, key=lambda event: event.ts)
-    is_announced = False
     sent = 0
     with _bar(console, None, "replaying a week of real clicks") as progress:
         for event in merged:
@@ -140,7 +139,6 @@ def _live(
     stack.wait_until_shown(before + sent)
     console.print(f"{sent:,} events counted, {recorded:,} of them real; now the simulated shop, until Ctrl-C")
     _print_rates(console, [_slice(stack, log) for log in logs])
-    del is_announced
     publisher.send(event)
     checked_s = time.monotonic()
     for event in merged:
@@ -188,7 +186,7 @@ def _slice(stack: Stack, log: open_bandit.Log) -> dict[str, Any]:
 
 
 def _print_rates(console: Console, slices: list[dict[str, Any]]) -> None:
-    table = Table("surface", "policy", "arm", "impressions", "clicks", "CTR", "95 % interval", "published, full data")
+    table = Table("surface", "policy", "arm", "shown", "clicks", "CTR (95 % interval)", "published")
     for row in slices:
         ctr, published = row["ctr"], open_bandit.PUBLISHED_CTR.get(row["policy"])
         table.add_row(
@@ -197,8 +195,7 @@ def _print_rates(console: Console, slices: list[dict[str, Any]]) -> None:
             row["arm"],
             f"{row['impressions']:,}",
             f"{row['clicks']:,}",
-            f"{ctr['value']:.2%}" if ctr else "not enough data",
-            f"{ctr['low']:.3%} to {ctr['high']:.3%}" if ctr else "",
+            f"{ctr['value']:.2%} ({100 * ctr['low']:.3f}-{100 * ctr['high']:.3f})" if ctr else "not enough data",
             f"{published:.2%}" if published else "",
         )
     console.print(table)

@@ -14,4 +14,4 @@ class LynceusError(Exception):
 
     def __str__(self) -> str:
         """Return the single line that is shown: message, then remedy."""
-        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+        return f"{self.message.rstrip(chr(46))}. {self.remedy}" if self.remedy else self.message

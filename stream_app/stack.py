@@ -103,6 +103,8 @@ class Stack:
         mock = MockKafka({kafka.events_topic: kafka.partitions, kafka.dead_letters_topic: 1, kafka.late_topic: 1})
         environ["LYNCEUS_KAFKA__BOOTSTRAP"] = self._open.enter_context(mock).bootstrap
         environ["LYNCEUS_KAFKA__API_VERSION"] = KAFKA_API_VERSION
+        # The mock cluster lets a member that comes back wait for the session of the one that went.
+        environ.setdefault("LYNCEUS_KAFKA__SESSION_TIMEOUT_S", "3")
 
     def _child(self, command: str, folder: Path, environ: dict[str, str]) -> Child:
         child = Child([sys.executable, "-m", "stream_app", command], folder / f"{command}.log", folder, environ)

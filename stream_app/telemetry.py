@@ -23,6 +23,8 @@ QUIET = {
     "kafka": logging.CRITICAL,
     "faust": logging.WARNING,
     "mode": logging.WARNING,
+    # Faust's services log under the module that defines them; our own messages come under `lynceus`.
+    "stream_app": logging.WARNING,
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.ERROR,
 }

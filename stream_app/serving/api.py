@@ -1,4 +1,4 @@
-"""The HTTP face: read API, stream, metrics, health and the wall's files. Every answer is a rendering of one View."""
+"""The HTTP face: read API, stream, metrics, health, the wall's files. Every answer renders one View."""
 
 import asyncio
 import re
@@ -22,8 +22,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 CATALOGUE: Final = {
     "metrics": [
-        {"name": m.name, "title": m.title, "help": m.help, "unit": m.unit, "is_up_good": m.is_up_good}
-        for m in METRICS
+        {"name": m.name, "title": m.title, "help": m.help, "unit": m.unit, "is_up_good": m.is_up_good} for m in METRICS
     ],
     "measures": [{"name": m.name, "help": m.help, "unit": m.unit} for m in MEASURES],
     "windows": [{"name": w.name, "length_ms": w.length_ms} for w in WINDOWS],

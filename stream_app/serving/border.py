@@ -1,4 +1,4 @@
-"""What every request and response goes through: limits, headers, and errors as JSON without a word about our inside."""
+"""What every request and response goes through: limits, headers, and errors as JSON that tell nothing."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable
@@ -81,8 +81,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 def limits(allowed_hosts: frozenset[str] | None) -> Any:
     """Return the middleware that refuses long URLs, bodies, and names that are not ours.
 
-    On a loopback bind only loopback names are answered: otherwise a page from elsewhere whose name was made to point
-    here (DNS rebinding) could read everything. None = something in front decides.
+    On a loopback bind only loopback names are answered: otherwise a page from elsewhere whose name was made
+    to point here (DNS rebinding) could read everything. None = something in front decides.
     """
 
     @web.middleware

@@ -1,11 +1,12 @@
 """The View as Prometheus sees it: gauges of closed sums, with bounds, never a sum beside its parts.
 
-Only current state: a window whose end is older than three of its lengths vanishes, so that who does not look at
-`lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
+Only current state: a window whose end is older than three of its lengths vanishes, so that who does not look
+at `lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
 `max without (instance, pod)`: every server shows the whole cluster.
 
-A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance when a
-pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of them.
+A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance
+when a pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of
+them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +22,16 @@ from prometheus_client.registry import Collector
 from stream_app.core.codec import REASONS
 from stream_app.core.slices import OTHER
 from stream_app.metrics.metric import Metric as Declared
-from stream_app.serving.snapshot import Row, Snapshot, WindowView
-from stream_app.serving.views import View
+from stream_app.serving.snapshot import Snapshot, WindowView
+from stream_app.serving.views import Meaning, View, largest, marginals
 from stream_app.serving.windows import ALL
+from stream_app.statistics.lowering import lower
 
 COUNTS: Final = ("impressions", "clicks", "conversions")
 VANISHES_AFTER: Final = 3
+MAX_PAIRS: Final = 200
+MAX_SERIES: Final = 5_000
+"""What a scrape may cost: surfaces x arms, those with most impressions, are told apart until it is spent."""
 ROW_LABELS: Final = ("window", "surface", "arm")
 
 
@@ -41,13 +46,13 @@ class ViewCollector(Collector):
     def __init__(
         self,
         current: Callable[[], View | None],
-        metrics: Sequence[Declared],
+        meaning: Meaning,
         currency: str,
         build: str,
         clock: Callable[[], int],
     ) -> None:
         self._current = current
-        self._metrics = tuple(metrics)
+        self._meaning = meaning
         self._currency = currency
         self._build = build
         self._clock = clock
@@ -69,15 +74,15 @@ class ViewCollector(Collector):
             "How long a part of this page took.",
             labels=["collector"],
         )
-        parts: dict[str, Callable[[Snapshot], Iterable[Metric]]] = {
-            "windows": lambda snapshot: self._windows(snapshot, now_ms),
-            "pipeline": _pipeline,
-            "redis": _redis,
+        parts: dict[str, Callable[[View], Iterable[Metric]]] = {
+            "windows": lambda view: self._windows(view, now_ms),
+            "pipeline": lambda view: _pipeline(view.snapshot),
+            "redis": lambda view: _redis(view.snapshot),
         }
         for name, part in parts.items():
             began = perf_counter()
             try:
-                families = list(part(view.snapshot)) if view else []
+                families = list(part(view)) if view else []
             except Exception:
                 structlog.get_logger("lynceus.server").exception("a part of /metrics failed", collector=name)
                 families, is_made = [], False
@@ -92,28 +97,41 @@ class ViewCollector(Collector):
         build.add_metric([], {"version": self._build})
         yield build
 
-    def _windows(self, snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
-        shown = {
+    def _windows(self, view: View, now_ms: int) -> Iterator[Metric]:
+        index = self._meaning.index
+        current = {
             name: window
-            for name, window in snapshot.windows.items()
+            for name, window in view.snapshot.windows.items()
             if name != ALL and window.end_ms + VANISHES_AFTER * window.length_ms >= now_ms
         }
+        told_apart = largest(view.pairs[ALL], index["impressions"], self._room(view))
         rows = [
-            ([name, row.surface, row.arm], row)
-            for name, window in shown.items()
-            for row in window.rows
-            if ALL not in (row.surface, row.arm)
+            ([name, *pair], tally)
+            for name in current
+            for pair, tally in sorted(marginals(view.pairs[name], told_apart, len(index)).items())
+            if ALL not in pair  # a sum over surfaces would otherwise count everything four times
         ]
         for count in COUNTS:
             family = GaugeMetricFamily(f"lynceus_window_{count}", f"The window's {count}.", labels=ROW_LABELS)
-            for labels, row in rows:
-                family.add_metric(labels, row.measures[count])
+            for labels, tally in rows:
+                family.add_metric(labels, tally[index[count]])
             yield family
-        for metric in self._metrics:
+        for metric in self._meaning.metrics:
             yield from self._estimates(metric, rows)
-        yield from _facts(snapshot, shown)
+        yield from _facts(current)
+        yield GaugeMetricFamily(
+            "lynceus_window_folded_pairs",
+            "Surfaces x arms that are shown as surface other, for there are too many to tell apart.",
+            value=len(view.pairs[ALL].keys() - told_apart),
+        )
 
-    def _estimates(self, metric: Declared, rows: Sequence[tuple[list[str], Row]]) -> Iterator[Metric]:
+    def _room(self, view: View) -> int:
+        """Return how many surfaces x arms may be told apart, with room left for surface other."""
+        families = len(COUNTS) + 3 * len(self._meaning.metrics)
+        room = MAX_SERIES // (families * len(self._meaning.windows)) - len({arm for _, arm in view.pairs[ALL]})
+        return max(1, min(MAX_PAIRS, room))
+
+    def _estimates(self, metric: Declared, rows: Sequence[tuple[list[str], Sequence[int]]]) -> Iterator[Metric]:
         unit = unit_suffix(metric, self._currency)
         name = f"lynceus_window_{metric.name}"
         value = GaugeMetricFamily(f"{name}_{unit}", metric.help, labels=ROW_LABELS)
@@ -123,8 +141,8 @@ class ViewCollector(Collector):
         high = GaugeMetricFamily(
             f"{name}_ci_upper_{unit}", f"{metric.title}: upper bound of the 95 % interval.", labels=ROW_LABELS
         )
-        for labels, row in rows:
-            estimate = row.metrics[metric.name]
+        for labels, tally in rows:
+            estimate = lower(metric, tally, self._meaning.index)
             if estimate is not None:
                 value.add_metric(labels, estimate.value)
                 low.add_metric(labels, estimate.low)
@@ -132,7 +150,7 @@ class ViewCollector(Collector):
         yield from (value, low, high)
 
 
-def _facts(snapshot: Snapshot, shown: dict[str, WindowView]) -> Iterator[Metric]:
+def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
     """Yield what there is to say about each window as a whole."""
     facts: tuple[tuple[str, str, Callable[[WindowView], float]], ...] = (
         (
@@ -158,14 +176,9 @@ def _facts(snapshot: Snapshot, shown: dict[str, WindowView]) -> Iterator[Metric]
     )
     for name, text, read in facts:
         family = GaugeMetricFamily(name, text, labels=["window"])
-        for window, view in shown.items():
+        for window, view in current.items():
             family.add_metric([window], read(view))
         yield family
-    yield GaugeMetricFamily(
-        "lynceus_window_folded_pairs",
-        "Surfaces x arms that are shown as surface other, for there are too many to tell apart.",
-        value=snapshot.folded_pairs,
-    )
 
 
 def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
@@ -177,9 +190,7 @@ def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
     counts = dict.fromkeys((*REASONS, OTHER), 0)
     for reason, number in snapshot.pipeline.rejected.items():
         counts[reason if reason in counts else OTHER] += number
-    rejected = CounterMetricFamily(
-        "lynceus_rejected_records", "Rejected records by reason.", labels=["reason"]
-    )
+    rejected = CounterMetricFamily("lynceus_rejected_records", "Rejected records by reason.", labels=["reason"])
     for reason, number in counts.items():
         rejected.add_metric([reason], number)
     yield rejected
@@ -187,12 +198,8 @@ def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _redis(snapshot: Snapshot) -> Iterator[Metric]:
     redis = snapshot.pipeline.redis
-    yield GaugeMetricFamily(
-        "lynceus_redis_up", "Whether Redis answered the last refresh, 1 or 0.", value=redis.up
-    )
-    yield GaugeMetricFamily(
-        "lynceus_redis_used_memory_bytes", "Memory that Redis uses.", value=redis.used_memory_bytes
-    )
+    yield GaugeMetricFamily("lynceus_redis_up", "Whether Redis answered the last refresh, 1 or 0.", value=redis.up)
+    yield GaugeMetricFamily("lynceus_redis_used_memory_bytes", "Memory that Redis uses.", value=redis.used_memory_bytes)
     yield GaugeMetricFamily(
         "lynceus_redis_max_memory_bytes",
         "Memory that Redis may use; 0 = no limit.",
@@ -208,6 +215,6 @@ class Exporter:
         self._registry.register(collector)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the page and its content type, as an Accept header wishes. Takes a while: not for the event loop."""
+        """Return the page and its content type, as `accept` wishes. Takes a while: not for the event loop."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type

@@ -22,8 +22,9 @@ def lag_records(state: PartitionState) -> int:
 def state_of(state: PartitionState, at_ms: int) -> State:
     """Return in one word how a partition does.
 
-    absent: nobody ever claimed it. lost: its owner's heart has not beaten for 10 s. behind: records wait, and either
-    many or none was taken for 5 s. idle: nothing waits and nothing came for 10 s. live: everything else.
+    absent: nobody ever claimed it. lost: its owner's heart has not beaten for 10 s. behind: records wait, and
+    either many or none was taken for 5 s. idle: nothing waits and nothing came for 10 s. live: everything
+    else.
     """
     if not state.is_claimed:
         return "absent"

@@ -1,13 +1,13 @@
 """One partition as it is read from its hash: what is known of it, what must be read again, and what changed.
 
-Pure: bytes in, changes out. The reader asks Redis; an `Attempt` decides what to ask for. Each answer is one HMGET of
-the partition's own fields (META) and some of its cells, so it is of one checkpoint; when the worker writes between two
-answers, the directory of the later one says which cells must be asked for again.
+Pure: bytes in, changes out. The reader asks Redis; an `Attempt` decides what to ask for. Each answer is one
+HMGET of the partition's own fields (META) and some of its cells, so it is of one checkpoint; when the worker
+writes between two answers, the directory of the later one says which cells must be asked for again.
 
     answer 1   META                    -> directory: p:10 @4, p:20 @7     missing: p:10, p:20
     answer 2   META + p:10, p:20       -> directory: p:10 @4, p:20 @8, p:30 @8
                                           p:10 and p:20 belong to it      missing: p:30
-    answer 3   META + p:30             -> directory unchanged             missing: nothing; the change is complete
+    answer 3   META + p:30             -> directory unchanged             missing: nothing, done
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ Answer = Sequence[bytes | None]
 
 
 class PartitionState(NamedTuple):
-    """Where a partition stands. `fault` says why its cells cannot be trusted to be whole; empty = they can."""
+    """Where a partition stands. `fault` says why its cells may not be whole; empty = they are."""
 
     partition: int
     is_claimed: bool = False
     offset: int = 0
-    head: Head = Head()  # noqa: RUF012  # never written to: a decoded head is replaced, not changed
+    head: Head = Head()  # never written to: a decoded head replaces it
     alive: Alive | None = None
     fault: str = ""
 
@@ -63,7 +63,8 @@ class Known(NamedTuple):
     directory: bytes = b""
     packed_slices: bytes = b""
     slices: tuple[Slice, ...] = ()
-    sequences: Mapping[str, int] = {}  # noqa: RUF012  # never written to
+    sequences: Mapping[str, int] = {}  # never written to
+    sequence: int = 0
     state: PartitionState | None = None
 
 
@@ -87,7 +88,7 @@ class Attempt:
         """Take one answer of Redis into account: META, then the cells `fields`."""
         known, before = self._known, self._next
         self._next = self._read_meta(answer[: len(META)])
-        if self._next.identity != before.identity or len(self._next.slices) < len(before.slices):
+        if self._next.identity != before.identity or self._next.sequence < before.sequence:
             self._staged.clear()
             self._torn.clear()
         self._is_reset = self._contradicts(known)
@@ -105,8 +106,10 @@ class Attempt:
         if sequences is not base:
             self.missing = [
                 field
-                for field, sequence in sequences.items() - base.items()
-                if field not in self._torn and self._staged.get(field, (-1,))[0] != sequence
+                for field, sequence in sequences.items()
+                if base.get(field) != sequence
+                and field not in self._torn
+                and self._staged.get(field, (-1,))[0] != sequence
             ]
 
     def conclude(self) -> tuple[Known, Change | None]:
@@ -120,7 +123,7 @@ class Attempt:
             new = new._replace(sequences=held, directory=b"", state=new.state._replace(fault=fault))
         fields: dict[str, bytes | None] = {}
         if not self._is_reset and new.sequences is not known.sequences:
-            fields = dict.fromkeys(known.sequences.keys() - new.sequences.keys())
+            fields = dict.fromkeys(field for field in known.sequences if field not in new.sequences)
         fields |= {field: packed for field, (_, packed) in self._staged.items() if field in new.sequences}
         has_changed = bool(fields) or (self._is_reset and bool(known.sequences))
         return new, Change(self._partition, self._is_reset, new.slices, fields) if has_changed else None
@@ -138,31 +141,37 @@ class Attempt:
         # Unpacking what is as it was would be most of the work of a quiet refresh.
         is_same = directory is not None and directory == before.directory
         is_numbered = slices is not None and slices == before.packed_slices
+        if is_same:
+            sequences, sequence = before.sequences, before.sequence
+        else:
+            sequences = cells.unpack_directory(directory) if directory else {}
+            sequence = max(sequences.values(), default=0)
         return Known(
             (incarnation, config, layout),
             state.offset,
             directory or b"",
             slices or b"",
             before.slices if is_numbered else tuple(cells.unpack_slices(slices) if slices else ()),
-            before.sequences if is_same else (cells.unpack_directory(directory) if directory else {}),
+            sequences,
+            sequence,
             state,
         )
 
     def _contradicts(self, known: Known) -> bool:
-        """Say whether what is stored now is no continuation of what is known: another life of the partition."""
+        """Say whether what is stored does not continue what is known: another life of the partition."""
         if not known.identity:
             return False
         new = self._next
         return (
             new.identity != known.identity
             or new.offset < known.offset
-            or max(new.sequences.values(), default=0) < max(known.sequences.values(), default=0)
-            or new.slices[: len(known.slices)] != known.slices
+            or new.sequence < known.sequence
+            or (new.slices is not known.slices and new.slices[: len(known.slices)] != known.slices)
         )
 
 
 def _positions(layout: bytes | None, measures: tuple[str, ...]) -> list[int] | int:
-    """Return where in a stored tally each measure stands (-1: nowhere), or just the width if all stand as declared."""
+    """Return where in a stored tally each measure stands (-1: nowhere), or the width if all are in place."""
     stored = cells.unpack_layout(layout) if layout else list(measures)
     if tuple(stored) == measures:
         return len(stored)

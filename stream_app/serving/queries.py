@@ -53,11 +53,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
     window = view.snapshot.windows[name]
     wanted = [(DIMENSIONS.index(dimension), value) for dimension, value in asked.items()]
     total = Tally.total(
-        (
-            tally
-            for slice_, tally in view.totals[name].items()
-            if all(slice_[at] == value for at, value in wanted)
-        ),
+        (tally for slice_, tally in view.totals[name].items() if all(slice_[at] == value for at, value in wanted)),
         len(meaning.index),
     )
     kept = view.totals[ALL]

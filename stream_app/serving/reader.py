@@ -1,7 +1,8 @@
 """Asks Redis what changed: the border between the store and everything that is served.
 
-Per refresh one pipeline of small reads for all partitions, then only the cells that their directories say have
-changed. Every answer about a partition is one HMGET, which Redis answers whole: no view mixes two checkpoints.
+Per refresh one pipeline of small reads for all partitions, then only the cells that their directories say
+have changed. Every answer about a partition is one HMGET, which Redis answers whole: no view mixes two
+checkpoints.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,6 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,6 +18,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from stream_app.core.cells import partition_key
 from stream_app.errors import LynceusError
 from stream_app.serving.partitions import META, Answer, Attempt, Change, Known, PartitionState
+from stream_app.serving.snapshot import StoreState
 from stream_app.settings import RedisSettings
 
 CHUNK: Final = 500
@@ -28,17 +29,8 @@ MAX_PARTITIONS: Final = 4_096
 SCAN_COUNT: Final = 200
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailableError(Exception):
     """Redis did not answer; the message says why, without credentials."""
-
-
-class StoreState(msgspec.Struct, frozen=True):
-    """Redis, as seen from here: one round trip in ms; bytes, 0 = unknown or without limit."""
-
-    up: bool
-    ms: float
-    used_memory_bytes: int
-    max_memory_bytes: int
 
 
 class Reading(NamedTuple):
@@ -81,18 +73,14 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
     url = printable(settings.url)
     try:
         await _translated(redis.ping(), settings)
-        policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get(
-            "maxmemory-policy", ""
-        )
-    except StoreUnavailable as error:
+        policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
+    except StoreUnavailableError as error:
         raise LynceusError(
             f"Redis at {url} cannot be reached: {error}",
             "Start it, or set LYNCEUS_REDIS__URL (and LYNCEUS_REDIS__USERNAME, LYNCEUS_REDIS__PASSWORD)",
         ) from None
     except (NoPermissionError, ResponseError):
-        return (
-            f"Redis at {url} does not say its maxmemory-policy; it must be noeviction, or counts can be lost"
-        )
+        return f"Redis at {url} does not say its maxmemory-policy; it must be noeviction, or counts can be lost"
     if policy != "noeviction":
         raise LynceusError(
             f"Redis at {url} evicts keys (maxmemory-policy {policy}): counts would be lost silently",
@@ -102,7 +90,7 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
 
 
 class Reader:
-    """Reads the partitions of one app and topic. Mutable state: what it knows of each, and how far it has scanned.
+    """Reads the partitions of one app and topic. Mutable state: what it knows of each, how far it scanned.
 
     It must be asked by one task at a time.
     """
@@ -130,7 +118,7 @@ class Reader:
     async def refresh(self) -> Reading:
         """Return what changed since the last refresh that succeeded.
 
-        Raises StoreUnavailable; then nothing is lost: the next refresh returns it.
+        Raises StoreUnavailableError; then nothing is lost: the next refresh returns it.
         """
         began = self._clock()
         answers = await self._ask_all()
@@ -165,7 +153,7 @@ class Reader:
         """Forget all that was read: the next refresh returns everything, for windows that know nothing."""
         self._known = dict.fromkeys(self._known, Known())
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------------------
 
     async def _ask_all(self) -> list[Any]:
         """Ask for memory, further partitions, and META of every known partition: one round trip."""
@@ -185,7 +173,7 @@ class Reader:
         return [memory, scanned, *partitions]
 
     def _discover(self, scanned: object) -> None:
-        """Take one step of the scan for partitions beyond the configured ones; they are read from the next refresh."""
+        """Take one step of the scan for further partitions; they are read from the next refresh on."""
         if isinstance(scanned, ResponseError):  # not allowed here: then only the configured ones are read
             self._may_scan = False
         if not isinstance(scanned, tuple | list):
@@ -230,17 +218,17 @@ class Reader:
     def _raise_first(self, answers: Iterable[object]) -> None:
         for answer in answers:
             if isinstance(answer, Exception):
-                raise StoreUnavailable(_reason(answer, self._settings)) from None
+                raise StoreUnavailableError(_reason(answer, self._settings)) from None
 
 
 async def _translated(call: Any, settings: RedisSettings) -> Any:
-    """Await a call of the Redis client; raise StoreUnavailable where Redis is not to be had."""
+    """Await a call of the Redis client; raise StoreUnavailableError where Redis is not to be had."""
     try:
         return await call
     except (NoPermissionError, ResponseError):
         raise
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(_reason(error, settings)) from None
+        raise StoreUnavailableError(_reason(error, settings)) from None
 
 
 def _reason(error: BaseException, settings: RedisSettings) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from stream_app.serving.reader import Reader, Reading, StoreUnavailable
+from stream_app.serving.reader import Reader, Reading, StoreUnavailableError
 from stream_app.serving.throughput import Throughput
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
 from stream_app.serving.windows import Windows
@@ -28,7 +28,7 @@ def clock_ms() -> int:
 
 
 class Refresher:
-    """Owns the current view. Mutable state: it, the windows that it is computed from, and whether Redis is lost.
+    """Owns the current view. Mutable state: it, the windows it is computed from, whether Redis is lost.
 
     `view` is replaced whole and never changed: whoever reads it needs no lock, from whatever thread.
     """
@@ -48,7 +48,7 @@ class Refresher:
         self._subscriber = subscriber
         self._interval_s = interval_s
         self._clock = clock
-        self._windows = Windows(meaning.windows, len(meaning.index))
+        self._windows = self._empty_windows()
         self._throughput = Throughput()
         self._newest_ms = 0
         self._fresh: View | None = None
@@ -76,17 +76,16 @@ class Refresher:
             reading = await self._reader.refresh()
             # Off the event loop: the first load takes a second or two, and streams must keep beating.
             view = await asyncio.to_thread(self._compute, reading, self._clock())
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._note(str(error))
-            view_or_none = stale(self._fresh, str(error), self._clock()) if self._fresh else None
+            view_or_none = self._stale(f"Redis cannot be read: {error}", is_store_up=False)
         except Exception as error:
-            # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew. Serving goes on.
+            # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew.
             self._log.exception("refresh failed, reading everything again")
             self._reader.forget()
-            self._windows = Windows(self._meaning.windows, len(self._meaning.index))
-            reason = f"internal error ({type(error).__name__})"
-            self._fault = reason
-            view_or_none = stale(self._fresh, reason, self._clock()) if self._fresh else None
+            self._windows = self._empty_windows()
+            self._fault = f"the view cannot be computed ({type(error).__name__})"
+            view_or_none = self._stale(self._fault, is_store_up=True)
         else:
             self._note("")
             self._fresh = view_or_none = view
@@ -94,6 +93,12 @@ class Refresher:
         if view_or_none is not None:
             self._subscriber.publish(view_or_none)
         return not self._fault
+
+    def _stale(self, reason: str, is_store_up: bool) -> View | None:
+        return stale(self._fresh, reason, is_store_up, self._clock()) if self._fresh else None
+
+    def _empty_windows(self) -> Windows:
+        return Windows(self._meaning.windows, self._meaning.index["impressions"])
 
     def _compute(self, reading: Reading, at_ms: int) -> View:
         self._newest_ms = newest_ms(reading.partitions, at_ms, self._newest_ms)
@@ -116,5 +121,5 @@ class Refresher:
         if fault and not self._fault:
             self._log.warning("redis lost, serving the last view as stale", reason=fault)
         elif self._fault and not fault:
-            self._log.info("redis is back, the view is fresh")
+            self._log.info("the view is fresh again")
         self._fault = fault

@@ -23,13 +23,12 @@ from stream_app.settings import ServerSettings, Settings
 SHUTDOWN_S: Final = 2.0
 
 
-async def serve(
-    settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None
-) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until `stop`; call `on_ready` with the URL once the first view can be read.
 
-    Raises LynceusError when it may not or cannot listen, and when Redis is unreachable or evicts at the start. Later
-    outages of Redis are survived: the last view is served, said to be stale, and `/readyz` fails.
+    Raises LynceusError when it may not or cannot listen, and when Redis is unreachable or evicts at the
+    start. Later outages of Redis are survived: the last view is served, said to be stale, and `/readyz`
+    fails.
     """
     allowed_hosts = _allowed_hosts(settings.server)
     log: Any = structlog.get_logger("lynceus.server")
@@ -83,19 +82,19 @@ def _compose(
 
     stream = Stream(build, current, clock_ms)
     refresher = Refresher(reader, Origin(build, server.title), meaning, stream, server.refresh_interval_s)
-    collector = ViewCollector(current, METRICS, settings.counting.currency, build, clock_ms)
+    collector = ViewCollector(current, meaning, settings.counting.currency, build, clock_ms)
     fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
     api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms)
     return refresher, stream, api.application(allowed_hosts)
 
 
 def _allowed_hosts(server: ServerSettings) -> frozenset[str] | None:
-    """Return the names that are answered to; raise LynceusError for a bind that would be open to everybody."""
+    """Return the names that are answered to; raise LynceusError for a bind open to everybody."""
     if server.behind_proxy:
         return None
     if not is_loopback(server.host):
         raise LynceusError(
-            f"LYNCEUS_SERVER__HOST={server.host} can be reached from other machines, and nothing here authenticates",
+            f"LYNCEUS_SERVER__HOST={server.host} is open to other machines, and nothing here authenticates",
             "Put something in front that does and set LYNCEUS_SERVER__BEHIND_PROXY=true, or use 127.0.0.1",
         )
     return frozenset((*LOOPBACK_NAMES, f"[{server.host}]" if ":" in server.host else server.host))

@@ -1,17 +1,25 @@
 """The JSON contract of `GET /v1/view` and of the stream: plain frozen values, rendered as they stand.
 
-Times are milliseconds UTC, intervals half-open, bounds 95 %, `null` where there is not enough data or nothing yet.
-Surface `all` and arm `all` are sums over the others.
+Times are milliseconds UTC, intervals half-open, bounds 95 %, `null` where there is not enough data or nothing
+yet. Surface `all` and arm `all` are sums over the others.
 """
 
 from typing import Literal
 
 import msgspec
 
-from stream_app.serving.reader import StoreState
 from stream_app.statistics.estimates import Estimate
 
 State = Literal["live", "idle", "behind", "lost", "absent"]
+
+
+class StoreState(msgspec.Struct, frozen=True):
+    """Redis, as seen from here: one round trip in ms; bytes, 0 = unknown or without limit."""
+
+    up: bool
+    ms: float
+    used_memory_bytes: int
+    max_memory_bytes: int
 
 
 class Row(msgspec.Struct, frozen=True):

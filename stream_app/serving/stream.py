@@ -1,4 +1,4 @@
-"""The live stream: each client has a mailbox for one view, so a slow client skips views and never holds up others.
+"""The live stream: each client has a mailbox for one view, so a slow one skips views and holds up nobody.
 
 publish:  v1   v2   v3   v4             whenever the refresher has a view
 mailbox:  [v1] [v2] [v3] [v4]           the latest replaces what was not taken
@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from stream_app.serving.border import error_response
 from stream_app.serving.views import View
@@ -62,12 +62,12 @@ class Stream:
                     return events  # the client left, or reads no more
         return events
 
-    async def _send(self, events: "web.StreamResponse", mailbox: Mailbox) -> None:
+    async def _send(self, events: EventSourceResponse, mailbox: Mailbox) -> None:
         loop = asyncio.get_running_loop()
 
         async def send(event: str, text: str) -> None:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await events.send(text, event=event)  # type: ignore[attr-defined]
+                await events.send(text, event=event)
 
         await send("hello", msgspec.json.encode({"build": self._build}).decode())
         event, tag, view = "snapshot", "", self._current()

@@ -1,4 +1,4 @@
-"""The View: what is true now, computed once, immutable, swapped whole. Exporter, API and wall are renderings of it."""
+"""The View: what is true now, computed once, immutable, swapped whole; all that is served renders it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -13,7 +13,6 @@ from stream_app.core.tally import add_into
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
-from stream_app.serving.reader import StoreState
 from stream_app.serving.snapshot import (
     Contrast,
     Pipeline,
@@ -21,6 +20,7 @@ from stream_app.serving.snapshot import (
     Row,
     Series,
     Snapshot,
+    StoreState,
     WindowView,
     encode,
 )
@@ -29,7 +29,7 @@ from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import contrast, lower
 
 MAX_PAIRS: Final = 200
-"""Surfaces x arms that are told apart in rows and in Prometheus; what is beyond has surface `other`."""
+"""Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""
 SERIES_POINTS: Final = 60
 CONTRASTS: Final = (
     ("personalized", "holdout"),
@@ -39,7 +39,8 @@ CONTRASTS: Final = (
 LARGEST_INTEGER: Final = 2**63
 
 Totals = Mapping[Slice, Sequence[int]]
-Steps = Mapping[int, Mapping[Pair, Sequence[int]]]
+Pairs = Mapping[Pair, Sequence[int]]
+Steps = Mapping[int, Pairs]
 """By the start of each minute."""
 
 
@@ -61,6 +62,7 @@ class View(NamedTuple):
     json: bytes
     tag: str
     totals: Mapping[str, Totals]
+    pairs: Mapping[str, Pairs]
     steps: Steps
     is_stale: bool = False
 
@@ -99,7 +101,7 @@ def build_view(
     names = [*(w.name for w in meaning.windows), ALL]
     totals = {name: windows.totals(name) for name in names}
     pairs = {name: _pairs(totals[name]) for name in names}
-    shown = _largest(pairs[ALL], meaning.index["impressions"])
+    shown = largest(pairs[ALL], meaning.index["impressions"], MAX_PAIRS)
     steps = _steps(windows)
     snapshot = Snapshot(
         build=origin.build,
@@ -113,35 +115,31 @@ def build_view(
         incomplete_because=because,
         folded_pairs=len(pairs[ALL]) - len(shown),
         windows={
-            name: _window_view(
-                name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because
-            )
+            name: _window_view(name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because)
             for name in names
         },
         series=series(meaning, steps, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, steps)
+    return _rendered(snapshot, totals, pairs, steps)
 
 
-def stale(view: View, reason: str, at_ms: int) -> View:
-    """Return the view as it is when Redis is lost: the same numbers, of the same moment, and said not to be fresh.
+def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
+    """Return the view when there is no newer one: the same numbers, of the same moment, said not to be fresh.
 
     The pipeline's heartbeats are judged at `at_ms`.
     """
     old = view.snapshot
-    because = (f"Redis cannot be read: {reason}", *(r for r in old.incomplete_because if "Redis" not in r))
+    because = (reason, *old.incomplete_because)
     snapshot = msgspec.structs.replace(
         old,
         complete=False,
         incomplete_because=because,
-        windows={
-            name: msgspec.structs.replace(window, complete=False) for name, window in old.windows.items()
-        },
+        windows={name: msgspec.structs.replace(window, complete=False) for name, window in old.windows.items()},
         pipeline=msgspec.structs.replace(
             old.pipeline,
             events_per_second=0.0,
-            redis=msgspec.structs.replace(old.pipeline.redis, up=False),
+            redis=msgspec.structs.replace(old.pipeline.redis, up=is_store_up),
             partitions=tuple(
                 msgspec.structs.replace(p, state="lost")
                 if p.state != "absent" and at_ms - p.alive_ms > health.LOST_AFTER_MS
@@ -150,7 +148,7 @@ def stale(view: View, reason: str, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.steps)._replace(is_stale=True)
+    return _rendered(snapshot, view.totals, view.pairs, view.steps)._replace(is_stale=True)
 
 
 def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
@@ -182,7 +180,7 @@ def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float
     }
 
 
-# -- inside -----------------------------------------------------------------------------------------------------------
+# -- inside --------------------------------------------------------------------------------------------------
 
 
 def _window_view(
@@ -190,7 +188,7 @@ def _window_view(
     meaning: Meaning,
     windows: Windows,
     states: Sequence[PartitionState],
-    pairs: Mapping[Pair, Sequence[int]],
+    pairs: Pairs,
     shown: frozenset[Pair],
     watermark_ms: int,
     is_whole: bool,
@@ -202,15 +200,15 @@ def _window_view(
         has_all = True
     else:
         start_ms = span.start_ms
-        # Below its floor a partition has no panes, and what it folded beyond our end cannot be taken apart again.
+        # Below its floor a partition has no panes, and what it folded beyond our end cannot be told apart.
         floors = [state.head.floor_ms for state in states]
         has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
-    rows = _marginals(pairs, shown, len(meaning.index))
+    rows = marginals(pairs, shown, len(meaning.index))
     impressions = rows[(ALL, ALL)][meaning.index["impressions"]]
     maturity = 1.0
     if impressions > 0:
         settled_ms = watermark_ms - meaning.click_window_ms
-        unsettled = windows.unsettled(name, settled_ms, meaning.index["impressions"])
+        unsettled = windows.unsettled(name, settled_ms)
         maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
     return WindowView(
         start_ms,
@@ -227,7 +225,7 @@ def _window_view(
 
 
 def _pairs(totals: Totals) -> dict[Pair, list[int]]:
-    """Sum over policy, segment, channel and device. A surface that calls itself `all` is `other`: the name is taken."""
+    """Sum over policy, segment, channel, device. A surface called `all` is `other`: the name is taken."""
     pairs: dict[Pair, list[int]] = {}
     for slice_, tally in totals.items():
         surface, arm = slice_[:2]
@@ -240,15 +238,16 @@ def _pairs(totals: Totals) -> dict[Pair, list[int]]:
     return pairs
 
 
-def _largest(pairs: Mapping[Pair, Sequence[int]], measure: int) -> frozenset[Pair]:
-    """Return the pairs that are told apart: the same ones in every window, so that no row comes and goes."""
-    return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:MAX_PAIRS])
+def largest(pairs: Pairs, measure: int, limit: int) -> frozenset[Pair]:
+    """Return the `limit` pairs with most of `measure`.
+
+    Those of the longest window are told apart in all windows, so that no row comes and goes.
+    """
+    return frozenset(sorted(pairs, key=lambda pair: (-pairs[pair][measure], pair))[:limit])
 
 
-def _marginals(
-    pairs: Mapping[Pair, Sequence[int]], shown: frozenset[Pair], width: int
-) -> dict[Pair, list[int]]:
-    """Return every shown pair, also where nothing was counted, and the sums over surfaces, over arms, over both."""
+def marginals(pairs: Pairs, shown: frozenset[Pair], width: int) -> dict[Pair, list[int]]:
+    """Return every shown pair, also where nothing was counted, and the sums over surfaces, arms, both."""
     rows: dict[Pair, list[int]] = {pair: [0] * width for pair in shown}
     rows[(ALL, ALL)] = [0] * width
     for pair, tally in pairs.items():
@@ -261,7 +260,7 @@ def _marginals(
     return rows
 
 
-def _contrasts(meaning: Meaning, rows: Mapping[Pair, Sequence[int]]) -> Iterable[Contrast]:
+def _contrasts(meaning: Meaning, rows: Pairs) -> Iterable[Contrast]:
     metrics = [metric for metric in meaning.metrics if metric.method == "proportion"]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
@@ -269,13 +268,11 @@ def _contrasts(meaning: Meaning, rows: Mapping[Pair, Sequence[int]]) -> Iterable
             if tally is None or base is None:
                 continue
             for metric in metrics:
-                yield Contrast(
-                    surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index)
-                )
+                yield Contrast(surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index))
 
 
 def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
-    """Return the minutes of the last hour before the windows' end, by pair; of the last minute its panes until then."""
+    """Return the hour before the windows' end by minute and pair; of the last minute its panes until then."""
     end_ms = windows.end_ms
     if not end_ms:
         return {}
@@ -291,9 +288,7 @@ def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:
     return steps
 
 
-def _pipeline(
-    states: Sequence[PartitionState], store: StoreState, at_ms: int, events_per_second: float
-) -> Pipeline:
+def _pipeline(states: Sequence[PartitionState], store: StoreState, at_ms: int, events_per_second: float) -> Pipeline:
     outcomes = dict.fromkeys(OUTCOMES, 0)
     rejected: dict[str, int] = {}
     for state in states:
@@ -313,8 +308,8 @@ def _pipeline(
     )
 
 
-def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], steps: Steps) -> View:
-    """Render once for everybody. The tag is the same for views that differ only in when they were looked at."""
+def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps) -> View:
+    """Render once for everybody. The tag does not change with the time of looking."""
     pipeline = snapshot.pipeline
     lasting = msgspec.structs.replace(
         snapshot,
@@ -326,4 +321,4 @@ def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], steps: Steps) ->
         ),
     )
     tag = blake2b(encode(lasting), digest_size=12).hexdigest()
-    return View(snapshot, encode(snapshot), tag, totals, steps)
+    return View(snapshot, encode(snapshot), tag, totals, pairs, steps)

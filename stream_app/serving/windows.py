@@ -1,38 +1,42 @@
-"""Partitions and panes, added into windows: incrementally, so that a refresh costs what changed and not what is kept.
+"""Partitions and panes, added into windows: incrementally, so a refresh costs what changed, not what is kept.
 
-Tallies are a group. When a cell changes, new - old is added to every window that contains its pane; when the windows
-slide, what leaves is subtracted and what enters is added. The law, tested: the result equals the sum from scratch.
+Tallies are a group. When a cell changes, new - old is added to every window that contains its pane; when the
+windows slide, what leaves is subtracted and what enters is added. The law, tested: the result equals the sum
+from scratch.
 
                  hours                                    panes
     |------|------|------|------|--...--|------|  |||||||||||||||||||||||
-    |      `------------ 24h -----------------------------------------' |   whole hours, and the panes above the floor
+    |      `------------ 24h -----------------------------------------' |   whole hours, panes above the floor
     |                                                     `--- 1h -----'    panes alone
-    `----------------------------- all ---------------------------------'   everything kept, also beyond the end
+    `----------------------------- all ---------------------------------'   all that is kept
 
 A folded pane is subtracted as a pane and added with its hour: long windows do not notice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from operator import add, sub
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from stream_app.core import cells
 from stream_app.core.panes import HOUR_MS, PANE_MS, Window
 from stream_app.core.slices import Slice
-from stream_app.core.tally import Tally, add_into, subtract_from
+from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
 
 ALL: Final = "all"
 """The window of everything kept; and, in marginals, every surface or every arm."""
 STEP_MS: Final = 60_000
+BATCH: Final = 200
+"""Cells unpacked at a time: more would have the garbage collector walk through them again and again."""
 
 Pair = tuple[str, str]
 """Surface and arm."""
-Rows = Mapping[int, Sequence[int]]
 _FOREVER: Final = 1 << 62
 
 
 class Progress(NamedTuple):
-    """How far a partition's event time has come (0: it has counted nothing), and whether records wait for it."""
+    """How far a partition's event time has come (0: it counted nothing), and whether records wait."""
 
     newest_ms: int
     is_behind: bool
@@ -41,10 +45,10 @@ class Progress(NamedTuple):
 def horizon_ms(progress: Iterable[Progress], before_ms: int = 0) -> int:
     """Return the event time up to which the windows look; 0 when nothing has been counted.
 
-    It is the slowest of the partitions that are behind, so that a window is not half full while they catch up; when
-    none is, the fastest of all, so that an idle partition holds up nobody. A partition that lay idle for an hour is
-    behind for a moment when a record comes: the horizon then waits for it at `before_ms`, where it was, and does not
-    go back, unless the counted time itself did.
+    It is the slowest of the partitions that are behind, so that a window is not half full while they catch
+    up; when none is, the fastest of all, so that an idle partition holds up nobody. A partition that lay idle
+    for an hour is behind for a moment when a record comes: the horizon then waits for it at `before_ms`,
+    where it was, and does not go back, unless the counted time itself did.
     """
     counted = [p for p in progress if p.newest_ms > 0]
     if not counted:
@@ -76,24 +80,62 @@ class _Tiers:
         self.panes: dict[int, bytes] = {}
         self.hours: dict[int, bytes] = {}
 
+    def fields(self) -> Iterable[str]:
+        """Yield the fields of all cells held."""
+        yield from map(cells.pane_field, self.panes)
+        yield from map(cells.hour_field, self.hours)
 
-Sums = dict[Slice, list[int]]
+
+Key = TypeVar("Key", bound=Hashable)
+Tallies = list[Sequence[int]]
+
+
+class _Ledger(Generic[Key]):
+    """Tallies to be added and to be subtracted, by key. Mutable state: references, summed once at the end.
+
+    Summing columns of many tallies at once costs a third of adding them one by one.
+    """
+
+    __slots__ = ("_minus", "_plus")
+
+    def __init__(self) -> None:
+        self._plus: defaultdict[Key, Tallies] = defaultdict(list)
+        self._minus: defaultdict[Key, Tallies] = defaultdict(list)
+
+    def side(self, is_gain: bool) -> defaultdict[Key, Tallies]:
+        """Return what is to be added, or what is to be subtracted, to be appended to."""
+        return self._plus if is_gain else self._minus
+
+    def balance(self) -> dict[Key, list[int]]:
+        """Return what remains of each key; nothing where nothing does."""
+        sums = {key: [*map(sum, zip(*tallies, strict=True))] for key, tallies in self._plus.items()}
+        for key, tallies in self._minus.items():
+            loss = map(sum, zip(*tallies, strict=True))
+            gain = sums.get(key)
+            sums[key] = [-amount for amount in loss] if gain is None else [*map(sub, gain, loss)]
+        return {key: total for key, total in sums.items() if any(total)}
+
+
+_Bands = defaultdict[tuple[str, ...], _Ledger[Slice]]
+"""What changed, by the windows that it changes."""
 
 
 class Windows:
-    """The tallies of all windows by slice. Mutable state: cells as last read, and the sums over them."""
+    """The tallies of all windows by slice. Mutable state: cells as last read, and the sums over them.
 
-    def __init__(self, windows: Sequence[Window], width: int) -> None:
+    `weight` is the position of the measure that `unsettled` weighs by.
+    """
+
+    def __init__(self, windows: Sequence[Window], weight: int) -> None:
         self._windows = tuple(windows)
-        self._width = width
+        self._weight = weight
         self._partitions: dict[int, _Tiers] = {}
         self._totals: dict[str, dict[Slice, Tally]] = {name: {} for name in (*(w.name for w in windows), ALL)}
+        self._hour_weights: dict[int, int] = {}
         self.spans: dict[str, Span] = {}
         self.end_ms = 0
         self._lay(0)
-        # Over all partitions and slices, and over all partitions by surface and arm: what series and maturity need.
-        self.panes: dict[int, list[int]] = {}
-        self.hours: dict[int, list[int]] = {}
+        # Over all partitions, by surface and arm, of every pane and every minute of panes: the series.
         self.pane_pairs: dict[int, dict[Pair, list[int]]] = {}
         self.step_pairs: dict[int, dict[Pair, list[int]]] = {}
 
@@ -105,42 +147,41 @@ class Windows:
         """Slide the windows to `end_ms` (a multiple of the pane), then apply the changes."""
         if end_ms != self.end_ms:
             self._slide(end_ms)
-        moved: dict[tuple[bool, int], Sums] = {}
+        bands = _Bands(_Ledger)
+        pieces = 0
         for change in changes:
-            self._apply(change, moved)
-        bands: dict[tuple[str, ...], Sums] = {}
-        for (is_pane, start), sums in moved.items():
-            self._add_to_marginals(is_pane, start, sums)
-            names = tuple(name for name, span in self.spans.items() if span.has(is_pane, start))
-            _merge(bands.setdefault(names, {}), sums)
-        for names, sums in bands.items():
-            for name in names:
-                self._add_to_window(name, sums)
+            for tiers, field, packed in self._pieces(change):
+                self._replace(tiers, field, packed, bands)
+                pieces += 1
+                if pieces % BATCH == 0:
+                    self._settle(bands)
+        self._settle(bands)
 
     def oldest_ms(self) -> int | None:
-        """Return the start of the oldest pane or hour kept."""
-        return min((*self.panes, *self.hours), default=None)
+        """Return the start of the oldest pane or hour in which something was counted."""
+        return min((*self.pane_pairs, *self._hour_weights), default=None)
 
     def newest_end_ms(self) -> int | None:
-        """Return the end of the newest pane kept."""
-        return max((start + PANE_MS for start in self.panes), default=None)
+        """Return the end of the newest pane in which something was counted."""
+        return max((start + PANE_MS for start in self.pane_pairs), default=None)
 
-    def unsettled(self, name: str, since_ms: int, measure: int) -> int:
-        """Return how much of `measure` lies in panes (or hours) of the window that end after `since_ms`."""
-        span = self.spans[name]
+    def unsettled(self, name: str, since_ms: int) -> int:
+        """Return the weight of those panes (or hours) of the window that end after `since_ms`."""
+        span, weight = self.spans[name], self._weight
         fine = sum(
-            sums[measure]
-            for start, sums in self.panes.items()
+            tally[weight]
+            for start, pairs in self.pane_pairs.items()
             if start + PANE_MS > since_ms and span.has(True, start)
+            for tally in pairs.values()
         )
         coarse = sum(
-            sums[measure]
-            for start, sums in self.hours.items()
+            amount
+            for start, amount in self._hour_weights.items()
             if start + HOUR_MS > since_ms and span.has(False, start)
         )
         return fine + coarse
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------------------
 
     def _lay(self, end_ms: int) -> None:
         self.end_ms = end_ms
@@ -151,55 +192,64 @@ class Windows:
         before = self.spans
         self._lay(end_ms)
         for name, new in self.spans.items():
-            sums: Sums = {}
-            for low, high, add in _difference(before[name], new):
+            moves = _difference(before[name], new)
+            ledger = _Ledger[Slice]()
+            for low, high, is_gain in moves:
                 for tiers in self._partitions.values():
+                    side = ledger.side(is_gain)
                     for start in _starts(tiers.panes, low, high, PANE_MS):
-                        _sum_rows(sums, tiers, tiers.panes[start], add)
+                        _enter(side, tiers, tiers.panes[start])
                     for start in () if new.is_fine else _starts(tiers.hours, low, high, HOUR_MS):
-                        _sum_rows(sums, tiers, tiers.hours[start], add)
-            self._add_to_window(name, sums)
+                        _enter(side, tiers, tiers.hours[start])
+            self._add_to_window(name, ledger.balance())
 
-    def _apply(self, change: Change, moved: dict[tuple[bool, int], Sums]) -> None:
+    def _pieces(self, change: Change) -> Iterator[tuple[_Tiers, str, bytes | None]]:
+        """Yield the cells to be replaced: of a reset everything held, under the slices it was counted for."""
         tiers = self._partitions.setdefault(change.partition, _Tiers())
         if change.is_reset:
-            for is_pane, tier in ((True, tiers.panes), (False, tiers.hours)):
-                for start, held in tier.items():
-                    _sum_rows(moved.setdefault((is_pane, start), {}), tiers, held, add=False)
-            tiers = self._partitions[change.partition] = _Tiers()
+            for field in [*tiers.fields()]:
+                yield tiers, field, None
         tiers.slices = change.slices
         for field, packed in change.fields.items():
-            is_pane, start = field.startswith("p:"), cells.field_start(field)
-            tier = tiers.panes if is_pane else tiers.hours
-            sums = moved.setdefault((is_pane, start), {})
-            old = tier.pop(start, None)
-            if old is not None:
-                _sum_rows(sums, tiers, old, add=False)
-            if packed is not None:
-                tier[start] = packed
-                _sum_rows(sums, tiers, packed, add=True)
+            yield tiers, field, packed
 
-    def _add_to_marginals(self, is_pane: bool, start: int, sums: Sums) -> None:
-        totals = self.panes if is_pane else self.hours
-        total = totals.setdefault(start, [0] * self._width)
-        pairs: dict[Pair, list[int]] = {}
-        for slice_, tally in sums.items():
-            add_into(total, tally)
-            add_into(pairs.setdefault(slice_[:2], [0] * self._width), tally)
-        if not any(total):
-            del totals[start]
-        if not is_pane:
-            return
-        for held, key in ((self.pane_pairs, start), (self.step_pairs, start - start % STEP_MS)):
-            kept = held.setdefault(key, {})
-            for pair, tally in pairs.items():
-                add_into(kept.setdefault(pair, [0] * self._width), tally)
-                if not any(kept[pair]):
-                    del kept[pair]
-            if not kept:
-                del held[key]
+    def _replace(self, tiers: _Tiers, field: str, packed: bytes | None, bands: _Bands) -> None:
+        """Put packed rows in place of what is held; note by how much windows move, and move the marginals."""
+        is_pane, start = field.startswith("p:"), cells.field_start(field)
+        ledger = bands[tuple(name for name, span in self.spans.items() if span.has(is_pane, start))]
+        pairs, weight = _Ledger[Pair](), 0
+        tier = tiers.panes if is_pane else tiers.hours
+        for is_gain, content in ((False, tier.pop(start, None)), (True, packed)):
+            if content is None:
+                continue
+            side, pair_side = ledger.side(is_gain), pairs.side(is_gain)
+            for number, tally in cells.unpack_rows(content).items():
+                slice_ = tiers.slices[number]
+                side[slice_].append(tally)
+                if is_pane:
+                    pair_side[slice_[:2]].append(tally)
+                else:
+                    weight += tally[self._weight] if is_gain else -tally[self._weight]
+        if packed is not None:
+            tier[start] = packed
+        if is_pane:
+            balance = pairs.balance()
+            _move(self.pane_pairs, start, balance)
+            _move(self.step_pairs, start - start % STEP_MS, balance)
+        elif weight:
+            self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
+            if not self._hour_weights[start]:
+                del self._hour_weights[start]
 
-    def _add_to_window(self, name: str, sums: Sums) -> None:
+    def _settle(self, bands: _Bands) -> None:
+        """Add what was noted to the windows, and forget it."""
+        for names, ledger in bands.items():
+            sums = ledger.balance()
+            for name in names:
+                self._add_to_window(name, sums)
+        bands.clear()
+
+    def _add_to_window(self, name: str, sums: dict[Slice, list[int]]) -> None:
         totals = self._totals[name]
         for slice_, tally in sums.items():
             total = totals.get(slice_)
@@ -210,24 +260,23 @@ class Windows:
                 totals.pop(slice_, None)
 
 
-def _sum_rows(sums: Sums, tiers: _Tiers, packed: bytes, add: bool) -> None:
-    slices, combine = tiers.slices, add_into if add else subtract_from
+def _enter(side: defaultdict[Slice, Tallies], tiers: _Tiers, packed: bytes) -> None:
     for number, tally in cells.unpack_rows(packed).items():
-        slice_ = slices[number]
-        total = sums.get(slice_)
-        if total is None:
-            sums[slice_] = list(tally) if add else [-amount for amount in tally]
-        else:
-            combine(total, tally)
+        side[tiers.slices[number]].append(tally)
 
 
-def _merge(sums: Sums, more: Sums) -> None:
-    for slice_, tally in more.items():
-        total = sums.get(slice_)
-        if total is None:
-            sums[slice_] = list(tally)
+def _move(held: dict[int, dict[Pair, list[int]]], key: int, balance: dict[Pair, list[int]]) -> None:
+    """Add `balance` to what is held under `key`; what becomes zero is no longer held."""
+    pairs = held.setdefault(key, {})
+    for pair, tally in balance.items():
+        total = pairs.get(pair)
+        new = tally if total is None else [*map(add, total, tally)]
+        if any(new):
+            pairs[pair] = new
         else:
-            add_into(total, tally)
+            pairs.pop(pair, None)
+    if not pairs:
+        del held[key]
 
 
 def _difference(old: Span, new: Span) -> list[tuple[int, int, bool]]:
@@ -245,7 +294,7 @@ def _difference(old: Span, new: Span) -> list[tuple[int, int, bool]]:
 
 
 def _starts(tier: dict[int, bytes], low: int, high: int, step: int) -> list[int]:
-    """Return the starts kept in `[low, high)`, by whichever way is shorter: along the time, or along what is kept."""
+    """Return the starts kept in `[low, high)`, by the shorter way: along the time, or along what is kept."""
     if (high - low) // step < len(tier):
         return [start for start in range(low + -low % step, high, step) if start in tier]
     return [start for start in tier if low <= start < high]

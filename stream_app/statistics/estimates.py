@@ -16,4 +16,4 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 Z_95 = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution: half-width of every interval here, in standard errors."""
+"""The 97.5 % quantile of the standard normal distribution: every half-width in standard errors."""

@@ -12,8 +12,8 @@ from stream_app.statistics.ratios import risk_ratio
 def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return what `metric` says of `tally`, whose measures stand where `index` says; None = not enough data.
 
-    Measures that contradict each other (more successes than trials) are no data either: a wrong number must not
-    look like a right one.
+    Measures that contradict each other (more successes than trials) are no data either: a wrong number must
+    not look like a right one.
     """
     count, total = tally[index[metric.count]], tally[index[metric.total]]
     if count < max(metric.at_least, 1):
@@ -26,9 +26,7 @@ def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Est
     return mean(count, total, squares, metric.scale, metric.squares_scale, metric.lowest, metric.highest)
 
 
-def contrast(
-    metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]
-) -> Estimate | None:
+def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return how many times as high `metric` is in `tally` as in `base`; None = not enough data.
 
     Only for proportions; a mean has no ratio here (None).

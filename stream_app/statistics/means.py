@@ -16,20 +16,20 @@ def mean(
 ) -> Estimate:
     """Return the mean of `n` amounts with its normal interval, cut at `lowest` and `highest`.
 
-    `total` is `scale` times the sum of the amounts, `squares` is `squares_scale` times the sum of their squares.
+    `total` is `scale` times the sum of the amounts, `squares` `squares_scale` times that of their squares.
 
         m = S/n      s^2 = (Q - S^2/n) / (n - 1)      interval = m -+ z * s / sqrt(n)
 
-    Source: the central limit theorem with the unbiased sample variance, e.g. Casella & Berger (2002), "Statistical
-    Inference", 5.2 and 10.4. For few or heavy-tailed amounts it is too narrow.
+    Source: the central limit theorem with the unbiased sample variance, e.g. Casella & Berger (2002),
+    "Statistical Inference", 5.2 and 10.4. For few or heavy-tailed amounts it is too narrow.
 
     Raises ValueError for fewer than two amounts: one amount says nothing about its spread.
     """
     if n < 2:
         raise ValueError(f"{n} amounts have no interval; at least 2 are needed")
     value = total / (n * scale)
-    # In integers until the last division: Q - S^2/n cancels almost wholly when amounts are large and alike. Rounded
-    # squares can still leave it a little below 0.
+    # In integers until the last division: Q - S^2/n cancels almost wholly when amounts are large and alike.
+    # Rounded squares can still leave it a little below 0.
     deviations = max(0, n * squares * scale * scale - total * total * squares_scale)
     half = Z_95 * sqrt(deviations / (n * n * (n - 1) * scale * scale * squares_scale))
     low = min(value, max(value - half, -inf if lowest is None else lowest))

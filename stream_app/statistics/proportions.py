@@ -12,7 +12,8 @@ def wilson(successes: int, trials: int, z: float = Z_95) -> Estimate:
 
         centre = (p + z^2/2n) / (1 + z^2/n)        half = z * sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
 
-    Source: E. B. Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22.
+    Source: E. B. Wilson (1927), "Probable inference, the law of succession, and statistical
+    inference", JASA 22.
 
     Raises ValueError unless 0 <= successes <= trials and trials >= 1.
     """

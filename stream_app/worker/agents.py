@@ -19,7 +19,7 @@ from stream_app.worker.batches import RecordBatch, after
 from stream_app.worker.checkpoint import FLUSH_AT_FIELDS, Checkpoints, Claim, anchor_of
 from stream_app.worker.instruments import Instruments
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("lynceus.worker")
 
 DEAD_LETTER_SAMPLE_BYTES = 1_024
 

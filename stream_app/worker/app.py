@@ -25,7 +25,7 @@ from stream_app.worker.tables import StateTable, StateTables
 from stream_app.worker.transport import Consumer
 from stream_app.worker.vitals import Vitals
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("lynceus.worker")
 
 CLAIM_EVERY_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0

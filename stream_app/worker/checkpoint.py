@@ -29,7 +29,7 @@ from stream_app.core.tally import Plan
 from stream_app.worker import scripts
 from stream_app.worker.instruments import Instruments
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("lynceus.worker")
 
 FLUSH_AT_FIELDS: Final = 1_500
 """Changed cells after which a flush is due at once; with one more chunk's worth it still fits into one HSET."""

@@ -31,3 +31,9 @@ class StateTables(TableManager):
         """Know the table, but not as one that has a changelog."""
         self.known = {**getattr(self, "known", {}), table.name: table}
         return table
+
+    async def on_start(self) -> None:
+        """Start at once: Faust waits a second here for tables that are still being declared."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()

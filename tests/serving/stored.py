@@ -70,3 +70,16 @@ class Partition:
         if removed:
             pipe.hdel(self.key, *removed)
         pipe.execute()
+
+
+def packed_cells(
+    counted: Sequence[tuple[int, Slice, int, int]],
+) -> tuple[tuple[Slice, ...], dict[str, bytes]]:
+    """Count (at, slice, impressions, clicks), and return the slices and the fields as a worker packs them."""
+    slices = tuple(dict.fromkeys(slice_ for _, slice_, *_ in counted))
+    kept = Cells(PLAN)
+    for at_ms, slice_, impressions, clicks in counted:
+        for occasion, times in ((Occasion.IMPRESSION, impressions), (Occasion.CLICK, clicks)):
+            for _ in range(times):
+                kept.add(at_ms, slices.index(slice_), occasion, SimpleNamespace(relevance=None))
+    return slices, kept.take_changes()

@@ -13,7 +13,7 @@ from stream_app.serving.reader import (
     CHUNK,
     Reader,
     Reading,
-    StoreUnavailable,
+    StoreUnavailableError,
     check_store,
     connect,
     printable,
@@ -40,9 +40,7 @@ def impressions(reading: Reading) -> dict[str, list[int] | None]:
     """Return the impressions of each field that changed, by slice number."""
     at = LAYOUT.index("impressions")
     return {
-        field: None
-        if packed is None
-        else [tally[at] for _, tally in sorted(cells.unpack_rows(packed).items())]
+        field: None if packed is None else [tally[at] for _, tally in sorted(cells.unpack_rows(packed).items())]
         for change in reading.changes
         for field, packed in change.fields.items()
     }
@@ -158,7 +156,7 @@ async def test_measures_are_read_by_name(reader: Reader, client: Any) -> None:
 
 
 async def test_a_missing_cell_is_a_fault_until_it_is_there(reader: Reader, client: Any) -> None:
-    """A directory that names a cell that is not there makes the partition torn; the cell is asked for again."""
+    """A directory that names a missing cell makes the partition torn; the cell is asked for again."""
     partition = Partition(client)
     partition.count(NOW_MS, HOME, 3)
     partition.count(NOW_MS + PANE_MS, HOME, 1)
@@ -211,9 +209,7 @@ async def test_more_cells_than_a_chunk_are_read_whole(reader: Reader, client: An
     assert {pane(n): [1] for n in range(CHUNK + 20)} == impressions(await reader.refresh())
 
 
-async def test_a_checkpoint_between_two_answers_is_not_mixed_with_the_one_before(
-    client: Any, redis_url: str
-) -> None:
+async def test_a_checkpoint_between_two_answers_is_not_mixed_with_the_one_before(client: Any, redis_url: str) -> None:
     """When the worker writes while a partition is read in chunks, what is returned is its last checkpoint."""
     partition = Partition(client)
     for number in range(2 * CHUNK):
@@ -246,7 +242,7 @@ async def test_an_outage_is_reported_and_loses_nothing(own_redis: RedisProcess) 
         reader = Reader(redis, settings, APP, TOPIC, 1, LAYOUT)
         await reader.refresh()
         own_redis.stop()
-        with pytest.raises(StoreUnavailable, match="onnect"):
+        with pytest.raises(StoreUnavailableError, match="onnect"):
             await reader.refresh()
         own_redis.start()
         with redis_client.Redis.from_url(own_redis.url) as client:
@@ -277,7 +273,7 @@ async def test_a_redis_that_evicts_is_refused(redis_url: str, client: Any) -> No
 
 
 async def test_a_redis_that_forbids_config_is_a_warning(redis_url: str, client: Any) -> None:
-    """Where CONFIG is not allowed the start succeeds, with a warning; SCAN and INFO may be forbidden as well."""
+    """Where CONFIG is not allowed there is a warning; SCAN and INFO may be forbidden as well."""
     client.execute_command("ACL SETUSER reader reset on >pass~word ~* +ping +hmget +hello +client")
     settings = RedisSettings(url=redis_url, username="reader", password="pass~word")
     try:

@@ -87,8 +87,8 @@ def naive(stored: Stored, window: Window | None, end_ms: int) -> dict[Slice, Tal
 @settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=25))
 def test_incremental_sums_equal_the_sums_from_scratch(taken: list[tuple]) -> None:
-    """After any sequence of writes, folds, removals, resets and slides, every window is the sum of its cells."""
-    windows, stored, end = Windows(WINDOWS, WIDTH), Stored(), T0 + HOUR_MS
+    """After any writes, folds, removals, resets and slides, every window is the sum of its cells."""
+    windows, stored, end = Windows(WINDOWS, 0), Stored(), T0 + HOUR_MS
     for step in taken:
         if step[0] == "slide":
             end = T0 + step[1] * PANE_MS
@@ -100,22 +100,24 @@ def test_incremental_sums_equal_the_sums_from_scratch(taken: list[tuple]) -> Non
 @settings(max_examples=100, deadline=None)
 @given(st.lists(steps, max_size=25))
 def test_marginals_equal_those_of_a_newcomer(taken: list[tuple]) -> None:
-    """Panes, hours, pairs and steps hold what windows that saw only the final cells hold."""
-    windows, stored, end = Windows(WINDOWS, WIDTH), Stored(), T0
+    """Pairs, steps, ages and weights are what windows that saw only the final cells have."""
+    windows, stored, end = Windows(WINDOWS, 0), Stored(), T0
     for step in taken:
         windows.advance(take(step, stored), end)
-    newcomer = Windows(WINDOWS, WIDTH)
+    newcomer = Windows(WINDOWS, 0)
     newcomer.advance([change(partition, held) for partition, held in stored.items()], end)
-    assert vars_of(newcomer) == vars_of(windows)
+    assert marginals(newcomer) == marginals(windows)
 
 
-def vars_of(windows: Windows) -> tuple:
-    return windows.panes, windows.hours, windows.pane_pairs, windows.step_pairs
+def marginals(windows: Windows) -> tuple:
+    weights = [windows.unsettled(ALL, T0 + n * HOUR_MS) for n in range(-6, 4)]
+    ages = windows.oldest_ms(), windows.newest_end_ms()
+    return windows.pane_pairs, windows.step_pairs, weights, ages
 
 
 def test_a_fold_does_not_move_a_long_window() -> None:
     """A pane that becomes part of its hour leaves the sums of long windows as they were."""
-    windows, stored = Windows(WINDOWS, WIDTH), Stored()
+    windows, stored = Windows(WINDOWS, 0), Stored()
     windows.advance(take(("write", 0, cells.pane_field(T0), {0: [5, 1]}), stored), T0 + HOUR_MS)
     before = windows.totals("3h")
     windows.advance(take(("fold", 0, 0), stored), T0 + HOUR_MS)
@@ -125,7 +127,7 @@ def test_a_fold_does_not_move_a_long_window() -> None:
 
 def test_totals_are_left_alone_by_later_advances() -> None:
     """What a view took does not change under its readers."""
-    windows = Windows(WINDOWS, WIDTH)
+    windows = Windows(WINDOWS, 0)
     windows.advance([change(0, {cells.pane_field(T0): {0: [5, 1]}})], T0 + PANE_MS)
     taken = windows.totals(ALL)
     windows.advance([change(0, {cells.pane_field(T0): {0: [9, 1]}})], T0 + PANE_MS)
@@ -134,7 +136,7 @@ def test_totals_are_left_alone_by_later_advances() -> None:
 
 def test_steps_are_minutes_by_surface_and_arm() -> None:
     """Two panes of one minute, of two partitions, are one point of the series."""
-    windows = Windows(WINDOWS, WIDTH)
+    windows = Windows(WINDOWS, 0)
     windows.advance(
         [
             change(0, {cells.pane_field(T0): {0: [5, 1]}}),
@@ -147,12 +149,12 @@ def test_steps_are_minutes_by_surface_and_arm() -> None:
 
 def test_unsettled_is_what_lies_in_panes_that_ended_after() -> None:
     """Of 5 and 2, the 2 lie in the pane that ended less long ago."""
-    windows = Windows(WINDOWS, WIDTH)
+    windows = Windows(WINDOWS, 0)
     windows.advance(
         [change(0, {cells.pane_field(T0): {0: [5, 1]}, cells.pane_field(T0 + PANE_MS): {0: [2, 2]}})],
         T0 + 2 * PANE_MS,
     )
-    assert [0, 2, 7] == [windows.unsettled("1m", T0 + n * PANE_MS, 0) for n in (2, 1, 0)]
+    assert [0, 2, 7] == [windows.unsettled("1m", T0 + n * PANE_MS) for n in (2, 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -168,5 +170,5 @@ def test_unsettled_is_what_lies_in_panes_that_ended_after() -> None:
     ],
 )
 def test_the_horizon_waits_for_partitions_that_are_behind(expected, progress, before) -> None:
-    """Windows end with the slowest partition that is behind, else with the fastest, and never step back for one."""
+    """Windows end with the slowest partition that is behind, else the fastest; none makes them step back."""
     assert expected == horizon_ms([Progress(*p) for p in progress], before)

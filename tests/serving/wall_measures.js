@@ -16,7 +16,7 @@
   fit() {
     const page = document.scrollingElement;
     const vh = (e) => (parseFloat(getComputedStyle(e).fontSize) / innerHeight) * 100;
-    const boxes = "header, #alert, .card, .tile > p, .stage > *, #waiting, #trend h2, tbody td, .group th";
+    const boxes = "header, #alert, .card, .tile > p, .stage > *, #waiting, #trend h2, tbody td";
     const isWide = (e) => e.scrollWidth > e.clientWidth + 1;
     // Lines of text are as high as their font says, whatever their box; boxes of boxes must hold what is in them.
     const isHigh = (e) => !e.matches("td, th, p, h2, dt, dd") && e.scrollHeight > e.clientHeight + 1;
@@ -28,6 +28,7 @@
       scrolls: [page.scrollWidth > innerWidth, page.scrollHeight > innerHeight],
       over: this.seen().filter((e) => e.matches(boxes) && (isWide(e) || isHigh(e))).map(this.name),
       outside: this.withText().filter(isOutside).map(this.name),
+      cutLabels: this.seen().filter((e) => e.matches(".line-label") && e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right).map(this.name),
       small: this.withText().filter((e) => vh(e) < 2.6).map(this.name),
       smallFigures: this.seen().filter((e) => e.matches(".tile .value:not(.absent)") && vh(e) < 9).map(this.name),
     };

@@ -1,12 +1,13 @@
 """A server under a test's control that speaks the wall's contract: its stream says what it is told.
 
-The snapshots it sends are worked out from counts, so that what is shown can be compared with what was counted.
+The snapshots it sends are worked out from counts, to be compared with what is shown.
 """
 
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,7 @@ def window(end_ms: int, length_ms: int, counts: Counts, maturity: float = 1.0) -
 def point(start_ms: int, arms: Mapping[str, tuple[int, int]]) -> Json:
     """Return one minute of the series."""
     drift = (start_ms // MINUTE_MS) % 60
-    rows = {
-        arm: row("all", arm, *counts, 0.7 + 0.02 * math.sin(drift / 8))["metrics"]
-        for arm, counts in arms.items()
-    }
+    rows = {arm: row("all", arm, *counts, 0.7 + 0.02 * math.sin(drift / 8))["metrics"] for arm, counts in arms.items()}
     return {"start_ms": start_ms, "end_ms": start_ms + MINUTE_MS, "arms": rows}
 
 
@@ -158,6 +156,9 @@ def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
         )
         for k in range(minutes)
     ]
+    if counts is not None:
+        # A series is always an hour; minutes in which nothing was counted have no arms.
+        points[:0] = [point(first - k * MINUTE_MS, {}) for k in range(60 - minutes, 0, -1)]
     full: Json = {
         "build": "0.1.0",
         "title": "production",
@@ -194,6 +195,47 @@ def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
         },
     }
     return full | changes
+
+
+COUNTS = {
+    "home.hero": {"personalized": (9300, 402), "holdout": (3100, 107), "context_blind": (3100, 118)},
+    "search.results": {"personalized": (7200, 300), "holdout": (2400, 88), "context_blind": (2400, 95)},
+    "product.similar.items": {"personalized": (3200, 61), "holdout": (1066, 24)},
+    "email.weekly": {"personalized": (900, 4), "holdout": (300, 0)},
+}
+LESS = {"home.hero": {"personalized": (9300, 302), "holdout": (3100, 147)}}
+SAME = {"home.hero": {"personalized": (9300, 372), "holdout": (3100, 122)}}
+TROUBLE = {
+    "complete": False,
+    "incomplete_because": ["partition 3 is 12,000 records behind"],
+    "states": "llabxxllll",
+}
+
+
+def now_ms() -> int:
+    """Return the wall clock: the page has one too, and they must agree."""
+    return time.time_ns() // 1_000_000
+
+
+STATES: dict[str, Callable[[], dict[str, Any]]] = {
+    "full": lambda: snapshot(now_ms(), COUNTS, minutes=60, maturity=0.41),
+    "trouble": lambda: snapshot(now_ms(), COUNTS, minutes=60, **TROUBLE),
+    "first minute": lambda: snapshot(now_ms(), {"home.hero": {"personalized": (12, 1), "holdout": (1, 0)}}, minutes=1),
+    "empty": lambda: snapshot(now_ms()),
+    "old": lambda: snapshot(now_ms() - 400 * 86_400_000, COUNTS, minutes=60),
+    "crowded": lambda: snapshot(
+        now_ms(),
+        {
+            f"a.very.long.name.of.a.surface.{k}": {"personalized": (900_000_000, 9), "holdout": (9, 3)}
+            for k in range(40)
+        },
+        minutes=60,
+        states="l" * 60 + "bxai",
+        title="a shop with quite a long name, production",
+        incomplete_because=[f"partition {k} is 12,345,678 records behind" for k in range(20)],
+        complete=False,
+    ),
+}
 
 
 class StandIn:

@@ -1,0 +1,1 @@
+"""The estimators, against oracles and as laws."""

@@ -26,7 +26,7 @@ def test_wilson_gives_the_hand_computed_intervals() -> None:
 
 
 def test_the_risk_ratio_gives_the_hand_computed_interval() -> None:
-    """69 of 10,000 against 46 of 10,000 is one and a half times as many, give or take what was computed by hand."""
+    """69 of 10,000 against 46 of 10,000 is one and a half times as many, with the bounds computed by hand."""
     assert (1.50, 1.03, 2.18) == rounded(risk_ratio(69, 10_000, 46, 10_000), 2)
 
 
@@ -69,7 +69,7 @@ def test_wilson_is_ordered_and_within_bounds(count: tuple[int, int]) -> None:
 
 @given(amounts, st.integers(0, 1_000_000))
 def test_a_mean_is_ordered_and_cut_at_its_bounds(values: list[int], slack: int) -> None:
-    """lowest <= low <= value <= high <= highest, even when rounded squares contradict the sum."""
+    """It is lowest <= low <= value <= high <= highest, even when rounded squares contradict the sum."""
     squares = max(0, sum(v * v for v in values) - slack)
     e = mean(len(values), sum(values), squares, lowest=0.0, highest=1_000_000.0)
     assert [0.0, e.low, e.value, e.high, 1e6] == sorted([0.0, e.low, e.value, e.high, 1e6])

@@ -231,7 +231,7 @@ export class Trend {
       return splits.map((value) => `${fixed(value * 100, places)} %`);
     };
     return {
-      padding: [1.2 * u, 20.4 * u, 0, 0],
+      padding: [1.2 * u, 21 * u, 0, 0],
       scales: { x: { time: false, range: () => this.#span }, y: { range: () => this.#range } },
       axes: [
         { ...axis, grid: { show: false }, size: 4.2 * u, space: 11 * u, incrs: [60, 120, 300, 600, 900, 1800], values: (plot, splits) => splits.map((second) => minuteOfDay(second * 1000)) },

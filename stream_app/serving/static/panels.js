@@ -153,8 +153,8 @@ function compare(tile, window, surface, isUpGood) {
   words.replaceChildren(...(shown ? [make("span", "holdout", `${glyph} ${word}`), ` ${withUnit(shown.value, shown.unit)}`] : []));
 }
 
-/** Fill the table with as many of the busiest surfaces as its card has room for. */
-export function drawArms(card, window, surface) {
+/** Fill the table with as many of the busiest surfaces as its card has room for; unsound lifts are not coloured. */
+export function drawArms(card, window, surface, isSound) {
   const table = card.querySelector("table");
   const surfaces = surface === ALL ? bySize(window) : [surface];
   const groups = surfaces.map((name) => ({ name, arms: armsOf(window, name) })).filter(({ arms }) => arms.length);
@@ -180,10 +180,10 @@ export function drawArms(card, window, surface) {
   if (!isFree) table.style.setProperty("--row", `${Math.floor(height)}px`);
   const isCut = shown.length < groups.length;
   say(document.getElementById("arms-count"), isCut ? `${shown.length} of ${groups.length} surfaces` : "Surface, arm");
-  table.replaceChildren(table.caption, table.tHead, ...shown.map((group) => groupOf(window, group, capacity)));
+  table.replaceChildren(table.caption, table.tHead, ...shown.map((group) => groupOf(window, group, capacity, isSound)));
 }
 
-function groupOf(window, { name, arms }, capacity) {
+function groupOf(window, { name, arms }, capacity, isSound) {
   const body = make("tbody");
   const head = body.appendChild(make("tr", "group"));
   const title = head.appendChild(make("th", "", name === ALL ? "all surfaces" : name));
@@ -197,7 +197,7 @@ function groupOf(window, { name, arms }, capacity) {
     const way = direction(ratio);
     const { value, low, high, unit: sign } = change(ratio);
     const words = way === "same" ? "no change" : `CTR ${withUnit(value, sign)}`;
-    const span = make("span", judgement(way, true), `${ARROWS[way]} ${words} (${withUnit(`${low} … ${high}`, sign)})`);
+    const span = make("span", isSound ? judgement(way, true) : "same", `${ARROWS[way]} ${words} (${low}…${high})`);
     describe(span, { metric: "lift", arm: "personalized", surface: name, field: "lift", estimate: ratio });
     verdict.append(span);
   }

@@ -101,8 +101,8 @@ function series() {
 function renderFigures() {
   drawnAsOld = staleness() !== null;
   tiles.draw(snapshot, shown, surface, series(), catalogue, drawnAsOld);
-  drawArms(element("arms"), shown, surface);
   const { state, words } = trust(snapshot, shown);
+  drawArms(element("arms"), shown, surface, !drawnAsOld && state !== "incomplete");
   element("trust").hidden = drawnAsOld; // what was complete then says nothing about now
   element("trust").dataset.state = state;
   say(element("trust"), words);

@@ -1,0 +1,188 @@
+"""Real workers for tests: child processes over a real Kafka and a real Redis, and what they have stored."""
+
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from confluent_kafka import Producer
+
+from producers.shop import Shop
+from stream_app.child import Child
+from stream_app.core import cells as layout
+from stream_app.core import codec
+from stream_app.core.slices import Slice
+from stream_app.core.tally import Tally
+from stream_app.metrics.catalogue import INDEX, MEASURES
+from stream_app.settings import CountingSettings, KafkaSettings, RedisSettings, Settings, WorkerSettings, environment
+
+PATIENCE_S = 90.0
+
+
+def make_settings(kafka: KafkaSettings, redis_url: str, partitions: int = 4, **counting: Any) -> Settings:
+    """Return settings under an application name that nothing else has."""
+    kafka = kafka.model_copy(update={"partitions": partitions, "session_timeout_s": 6.0})
+    return Settings(
+        app=f"test-{uuid.uuid4().hex[:12]}",
+        log_format="json",
+        kafka=kafka,
+        redis=RedisSettings(url=redis_url),
+        counting=CountingSettings(**counting),
+        worker=WorkerSettings(flush_interval_s=0.05, metrics_port=0),
+    )
+
+
+def shop_events(count: int, seed: int = 1, before_ms: int | None = None) -> list[bytes]:
+    """Return the first `count` events of a simulated shop, encoded; they end around now."""
+    print(f"shop seed {seed}")  # noqa: T201  # a failing run shows how to repeat it
+    now = time.time_ns() // 1_000_000 if before_ms is None else before_ms
+    events = Shop(seed).events(now - 600_000, count / 8 / 500)
+    return [codec.encode(event) for event in islice(events, count)]
+
+
+def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") -> int:
+    """Produce raw records quickly, keyed by user where there is one; return how many."""
+    options = {
+        "bootstrap.servers": kafka.bootstrap,
+        "linger.ms": 5,
+        "compression.type": "gzip",  # the recount reads with kafka-python, which has no other codec here
+        "enable.idempotence": True,
+        "queue.buffering.max.messages": 1_000_000,
+        "log_level": 0,
+    }
+    producer = Producer(options)
+    count = 0
+    for raw in raws:
+        producer.produce(topic or kafka.events_topic, raw, _user(raw))
+        count += 1
+        if count % 1000 == 0:
+            producer.poll(0)
+    assert producer.flush(60) == 0
+    return count
+
+
+def _user(raw: bytes | None) -> bytes:
+    at = (raw or b"").find(b'"user":"')
+    return (raw or b"")[at + 8 : (raw or b"").find(b'"', at + 8)] if at >= 0 else b"?"
+
+
+class Stored:
+    """What one application has stored in Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: redis.Redis = redis.Redis.from_url(settings.redis.url)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def fields(self, partition: int) -> dict[bytes, bytes]:
+        """Return the hash of a partition."""
+        kafka = self._settings.kafka
+        return dict(self._client.hgetall(layout.partition_key(self._settings.app, kafka.events_topic, partition)))
+
+    def heads(self) -> list[layout.Head]:
+        """Return the heads of the partitions that have one."""
+        kafka = self._settings.kafka
+        keys = [layout.partition_key(self._settings.app, kafka.events_topic, p) for p in range(kafka.partitions)]
+        return [layout.unpack_head(head) for key in keys if (head := self._client.hget(key, layout.HEAD))]
+
+    def applied(self) -> int:
+        """Return how many records are counted."""
+        return sum(head.applied for head in self.heads())
+
+    def owners(self) -> dict[int, str]:
+        """Return the worker of each partition."""
+        owners = {}
+        for partition in range(self._settings.kafka.partitions):
+            alive = self.fields(partition).get(layout.ALIVE.encode())
+            if alive is not None:
+                owners[partition] = layout.unpack_alive(alive).worker
+        return owners
+
+    def outcomes(self) -> Counter[str]:
+        """Return the outcomes of all partitions, zeros left out."""
+        return +sum((Counter(head.outcomes) for head in self.heads()), Counter())
+
+    def rejected(self) -> Counter[str]:
+        """Return the reasons of all partitions."""
+        return sum((Counter(head.rejected) for head in self.heads()), Counter())
+
+    def totals(self) -> dict[tuple[str, str], dict[str, int]]:
+        """Return all cells added up by (surface, arm), zeros left out."""
+        sums: dict[tuple[str, str], Tally] = {}
+        for partition in range(self._settings.kafka.partitions):
+            fields = self.fields(partition)
+            if not fields:
+                continue
+            slices: list[Slice] = layout.unpack_slices(fields[layout.SLICES.encode()])
+            for name in layout.unpack_directory(fields[layout.DIRECTORY.encode()]):
+                for number, tally in layout.unpack_rows(fields[name.encode()]).items():
+                    key = slices[number].surface, slices[number].arm
+                    sums[key] = sums.get(key, Tally.zero(len(MEASURES))) + tally
+        named = {key: {m: tally[i] for m, i in INDEX.items() if tally[i]} for key, tally in sums.items()}
+        return {key: counts for key, counts in named.items() if counts}
+
+
+class Fleet:
+    """Workers of one application. Ends them all, whatever happens."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.workers: list[Child] = []
+        self.stored = Stored(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            if worker.is_running:
+                worker.kill()
+        self.stored.close()
+
+    def start(self, environ: Mapping[str, str] | None = None) -> Child:
+        """Start one more worker."""
+        import os
+
+        log = self.directory / f"worker-{len(self.workers)}.log"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LYNCEUS_")}
+        worker = Child(
+            [sys.executable, "-m", "stream_app", "worker"],
+            log,
+            self.directory,
+            inherited | environment(self.settings) | dict(environ or {}),
+        )
+        self.workers.append(worker)
+        return worker
+
+    def wait(self, is_true: Callable[[], bool], what: str) -> None:
+        """Return once `is_true()`; fail with the workers' last words after a while."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_true():
+            if time.monotonic() > deadline:
+                words = "\n".join(worker.tail() for worker in self.workers)
+                raise AssertionError(f"never came true: {what}; {self.stored.heads()}\n{words}")
+            time.sleep(0.005)  # the stored state is polled: Redis has nothing to wake us with
+
+    def wait_applied(self, records: int) -> None:
+        """Return once that many records are counted."""
+        self.wait(lambda: self.stored.applied() >= records, f"{records} records counted")
+
+    def log(self) -> str:
+        """Return what all workers printed."""
+        return "".join(worker.log.read_text() for worker in self.workers)
+
+
+@contextmanager
+def fleet(settings: Settings, directory: Path) -> Iterator[Fleet]:
+    """Yield a fleet without workers."""
+    with Fleet(settings, directory) as started:
+        yield started

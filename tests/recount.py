@@ -1,0 +1,87 @@
+"""An independent recount of a topic: reads the raw log with kafka-python and applies the documented rules by itself.
+
+It shares no code with the worker: plain JSON, plain dictionaries, one partition after the other in log order. It knows
+the rules that the simulated shop exercises: ids counted once, one click per impression, sessions per surface and
+arm, conversions at the quoted decision and item.
+"""
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+Totals = dict[tuple[str, str], dict[str, int]]
+
+
+def read(bootstrap: str, topic: str, **options: Any) -> dict[int, list[bytes | None]]:
+    """Return the values of every record, by partition, in log order."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None, **options)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        log: dict[int, list[bytes | None]] = {tp.partition: [] for tp in partitions}
+        while any(consumer.position(tp) < ends[tp] for tp in partitions):
+            for tp, records in consumer.poll(timeout_ms=1000, max_records=50_000).items():
+                log[tp.partition] += [record.value for record in records]
+        return log
+    finally:
+        consumer.close()
+
+
+def recount(log: dict[int, list[bytes | None]]) -> tuple[Totals, Counter[str]]:
+    """Return the totals by (surface, arm), and the outcomes."""
+    totals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    outcomes: Counter[str] = Counter()
+    for values in log.values():
+        _recount_partition(values, totals, outcomes)
+    return {key: dict(+counts) for key, counts in totals.items()}, outcomes
+
+
+def _recount_partition(
+    values: list[bytes | None], totals: dict[tuple[str, str], Counter[str]], outcomes: Counter[str]
+) -> None:
+    seen: set[str] = set()
+    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    clicked: set[tuple[str, str]] = set()
+    sessions: dict[tuple[str, str, str], int] = {}
+    for value in values:
+        try:
+            event = json.loads(value or b"")
+            kind, ident = event["type"], event["id"]
+        except (ValueError, KeyError, TypeError):
+            outcomes["rejected"] += 1
+            continue
+        if ident in seen:
+            outcomes["duplicate"] += 1
+            continue
+        seen.add(ident)
+        if kind == "impression":
+            where = event.get("surface", "none"), event.get("arm", "none")
+            totals[where]["impressions"] += 1
+            session = (event.get("session") or event["user"], *where)
+            if session not in sessions:
+                sessions[session] = -1
+                totals[where]["sessions"] += 1
+            shown.setdefault((event["decision"], event["item"]), event)
+            outcomes["counted"] += 1
+            continue
+        quoted = (event.get("decision", ""), event.get("item", ""))
+        impression = shown.get(quoted)
+        if impression is None:
+            outcomes["unmatched"] += 1
+            continue
+        outcomes["counted"] += 1
+        where = impression.get("surface", "none"), impression.get("arm", "none")
+        if kind == "click":
+            totals[where]["repeat_clicks" if quoted in clicked else "clicks"] += 1
+            clicked.add(quoted)
+        elif kind == "conversion":
+            totals[where]["conversions"] += 1
+            totals[where]["revenue_minor"] += event.get("value_minor", 0)
+            session = (impression.get("session") or impression["user"], *where)
+            if sessions[session] < 0:
+                sessions[session] = 0
+                totals[where]["converted_sessions"] += 1
