@@ -129,7 +129,9 @@ def test_the_wheel_has_what_the_image_needs(tmp_path: Path) -> None:
 
 def test_the_build_context_has_what_the_recipe_copies() -> None:
     """Whatever the Dockerfile copies exists, and .dockerignore lets it through."""
-    copies = re.findall(r"^COPY (?!--from)(.+)$", (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8"), re.M)
+    copies = re.findall(
+        r"^COPY (?!--from)(.+)$", (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     sources = {source for copy in copies for source in copy.split()[:-1]}
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8")
     allowed = {line[1:].removesuffix("/**") for line in ignore.splitlines() if line.startswith("!")}
@@ -141,8 +143,8 @@ def test_make_lists_its_targets() -> None:
     if shutil.which("make") is None:
         unavailable(LynceusError("make is not on PATH", "Debian: apt-get install make"))
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    listed = re.findall(r"^  make (\w+) +\S", done.stdout, re.M)
-    defined = re.findall(r"^(\w+):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    listed = re.findall(r"^  make (\w+) +\S", done.stdout, re.MULTILINE)
+    defined = re.findall(r"^(\w+):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(defined) == sorted(listed)
 
 

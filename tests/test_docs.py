@@ -47,13 +47,13 @@ def test_the_example_of_settings_changes_nothing() -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     """The table of settings has every name in the order of the code, and the default that is in effect."""
     defaults = settings.environment(settings.load({}))
-    rows = re.findall(r"^\| `(LYNCEUS_\w+)` \| (?:`(.*?)`)? ?\|", section("Settings"), re.M)
+    rows = re.findall(r"^\| `(LYNCEUS_\w+)` \| (?:`(.*?)`)? ?\|", section("Settings"), re.MULTILINE)
     assert [(name, defaults.get(name, "")) for name in settings.names()] == rows
 
 
 def test_every_command_is_documented() -> None:
     """The table of commands has every command and no other."""
-    rows = re.findall(r"^\| `(lynceus [a-z ]+?)` \|", section("Commands"), re.M)
+    rows = re.findall(r"^\| `(lynceus [a-z ]+?)` \|", section("Commands"), re.MULTILINE)
     assert sorted(commands(cli.main)) == sorted(rows)
 
 
