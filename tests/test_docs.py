@@ -7,6 +7,8 @@ import click
 import pytest
 
 from stream_app import cli, settings
+from stream_app.core.codec import decode
+from stream_app.core.events import Click, Impression
 from stream_app.metrics.catalogue import METRICS
 from stream_app.serving.api import Api
 from stream_app.serving.exporter import Exporter, ViewCollector
@@ -85,6 +87,13 @@ def test_every_metric_of_the_catalogue_is_explained() -> None:
     """The README has a row for each metric, by its title."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [] == [metric.name for metric in METRICS if f"| {metric.title} " not in readme]
+
+
+def test_the_events_of_the_readme_are_events() -> None:
+    """What the README shows as an event is accepted as one."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = [decode(text.encode()) for text in re.findall(r'\{"type": .+?\}', readme, re.DOTALL)]
+    assert [Impression, Click] == [type(event) for event in shown]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "CHANGELOG.md"])
