@@ -240,8 +240,12 @@ def schema() -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def config(as_json: bool) -> None:
+@click.option("--example", is_flag=True, help="Print .env.example: every setting with its default.")
+def config(as_json: bool, example: bool) -> None:
     """Print the settings in effect, secrets masked."""
+    if example:
+        click.echo(configuration.example(), nl=False)
+        return
     effective = configuration.shown(configuration.load())
     if as_json:
         click.echo(json.dumps(effective, indent=2))
