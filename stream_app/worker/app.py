@@ -82,7 +82,9 @@ class App(faust.App):
             table_standby_replicas=0,
             topic_allow_declare=False,
             topic_disable_leader=True,
+            # Both bound what waits to be counted: eight messages, each what one fetch brings for a partition.
             stream_buffer_maxsize=8,
+            consumer_max_fetch_size=512 * 1024,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             web_enabled=False,
@@ -215,6 +217,7 @@ def create_app(settings: Settings) -> App:
         """Stop counting while Redis is not what the state of record must be."""
         while not app.should_stop:
             await app.sleep(WATCH_REDIS_EVERY_S)
+            app.instruments.forgot(app.checkpoints.forgotten())
             try:
                 await store.check(app.redis, settings.redis.url)
             except store.UnreachableError:

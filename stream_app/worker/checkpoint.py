@@ -11,6 +11,7 @@ A reply that did not come is never answered by sending again: the next claim tel
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -373,6 +374,13 @@ class Checkpoints:
         self.claims.pop(partition, None)
         wanted = self.wanted.setdefault(partition, Wanted(partition))
         self._refuse(wanted, reason)
+
+    def forgotten(self) -> Counter[str]:
+        """Return how many entries the claims' memories dropped for want of room, by table."""
+        total: Counter[str] = Counter()
+        for claim in self.claims.values():
+            total.update({table.name: table.forgotten for table in claim.state.joins.tables})
+        return total
 
     def refusal(self) -> str:
         """Return why a partition is refused, or an empty string when none is."""
