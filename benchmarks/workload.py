@@ -1,7 +1,7 @@
 """The events of every benchmark: those of the simulated shop, encoded once; the same seed gives the same bytes."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
@@ -36,7 +36,7 @@ def recount(values: Iterable[bytes]) -> Counts:
 
     The shop repeats no id, and clicks every impression at most once, within a minute.
     """
-    seen: dict[str, Counter[tuple[str, str]]] = {"impression": Counter(), "click": Counter(), "conversion": Counter()}
+    seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for value in values:
         event = json.loads(value)
         seen[event["type"]][event["surface"], event["arm"]] += 1
