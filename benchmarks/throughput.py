@@ -62,10 +62,12 @@ class Result(NamedTuple):
 
     @property
     def per_second(self) -> float:
+        """Events per second of wall clock."""
         return self.events / self.seconds
 
     @property
     def per_cpu_second(self) -> float:
+        """Events per second of CPU, user and system, of all threads."""
         return self.events / self.cpu_seconds
 
 
@@ -79,6 +81,7 @@ class Place(NamedTuple):
 
     @property
     def is_mock(self) -> bool:
+        """Whether the broker is an imitation."""
         return self.api_version is not None
 
 
