@@ -1,4 +1,4 @@
-"""CPU microseconds per event inside the worker, by step, on one core: what an optimisation is measured with.
+"""Microseconds per event inside the worker, by step, on one core: what an optimisation is measured with.
 
     python -m benchmarks.micro [--events N] [--rounds N] [--profile]
 
@@ -7,8 +7,9 @@ process  the whole processor: decode, duplicates, attribution, cells
 rest     process without decode
 flush    what a checkpoint computes: which fields, packed (taken every FLUSH_EVERY events)
 
-Time is that of the process (user and system), so that neighbours on the machine disturb it less; the minimum of the
-rounds is the figure to compare, the median tells how noisy the machine was.
+The time of every run of CHUNK_RECORDS events is the least of all rounds: a neighbour on the machine disturbs some
+rounds of a run of a few milliseconds, hardly all of them. Sums of such minima repeat to a few percent where the time of
+a whole round varies by half.
 """
 
 import argparse
@@ -16,17 +17,16 @@ import cProfile
 import gc
 import pstats
 import time
-from statistics import median
 from typing import Final
 
 from benchmarks import workload
 from stream_app.core.attribution import Rules
-from stream_app.core.codec import decode
+from stream_app.core.codec import decode_all
 from stream_app.core.processor import Partition, Span
 from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.batches import CHUNK_RECORDS
 
-FLUSH_EVERY: Final = 40_000
+FLUSH_EVERY: Final = 20_000
 ARRIVED_MS: Final = workload.START_MS + 30 * 86_400_000
 STEPS: Final = ("decode", "process", "rest", "flush", "total")
 
@@ -47,37 +47,39 @@ def main() -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
         return
     rounds = [one_round(values) for _ in range(chosen.rounds)]
-    print(f"{chosen.events} events, {chosen.rounds} rounds; CPU microseconds per event\n")
-    print(f"{'step':<10}{'min':>8}{'median':>8}")
-    for name, times in zip(STEPS, zip(*rounds, strict=True), strict=True):
-        print(f"{name:<10}{min(times):>8.2f}{median(times):>8.2f}")
+    decoding, processing, flushing = (
+        sum(map(min, zip(*runs, strict=True))) / len(values) * 1e6 for runs in zip(*rounds, strict=True)
+    )
+    print(f"{chosen.events} events, {chosen.rounds} rounds; microseconds per event")
+    steps = (decoding, processing, processing - decoding, flushing, processing + flushing)
+    for name, microseconds in zip(STEPS, steps, strict=True):
+        print(f"{name:<10}{microseconds:>6.2f}")
 
 
-def one_round(values: list[bytes]) -> tuple[float, ...]:
-    """Return the microseconds per event of every step, in the order of STEPS."""
-    began = time.process_time()
-    for value in values:
-        decode(value)
-    decoding = time.process_time() - began
-    processing, flushing = counting(values)
-    seconds = (decoding, processing, processing - decoding, flushing, processing + flushing)
-    return tuple(step / len(values) * 1e6 for step in seconds)
+def one_round(values: list[bytes]) -> tuple[list[float], list[float], list[float]]:
+    """Return the seconds of every run of decoding, of processing, and of every checkpoint."""
+    decoding = []
+    for first in range(0, len(values), CHUNK_RECORDS):
+        began = time.perf_counter()
+        decode_all(values[first : first + CHUNK_RECORDS])
+        decoding.append(time.perf_counter() - began)
+    return decoding, *counting(values)
 
 
-def counting(values: list[bytes]) -> tuple[float, float]:
-    """Count the values as one partition, with a checkpoint now and then; return the seconds of both."""
+def counting(values: list[bytes]) -> tuple[list[float], list[float]]:
+    """Count the values as one partition, with a checkpoint now and then; return the seconds of each run of both."""
     state = Partition(PLAN, Rules())
-    processing = flushing = 0.0
-    for begin in range(0, len(values), FLUSH_EVERY):
-        end = min(begin + FLUSH_EVERY, len(values))
-        started = time.process_time()
-        for first in range(begin, end, CHUNK_RECORDS):
-            state.process((Span(first, ARRIVED_MS, values[first : min(first + CHUNK_RECORDS, end)]),))
-        counted = time.process_time()
-        state.take_changes()
-        state.cells.take_moved()
-        flushing += time.process_time() - counted
-        processing += counted - started
+    processing, flushing = [], []
+    for first in range(0, len(values), CHUNK_RECORDS):
+        span = Span(first, ARRIVED_MS, values[first : first + CHUNK_RECORDS])
+        began = time.perf_counter()
+        state.process((span,))
+        counted = time.perf_counter()
+        processing.append(counted - began)
+        if (first + CHUNK_RECORDS) % FLUSH_EVERY == 0:
+            state.take_changes()
+            state.cells.take_moved()
+            flushing.append(time.perf_counter() - counted)
     assert state.head.outcomes["counted"] == len(values), state.head.outcomes
     return processing, flushing
 
