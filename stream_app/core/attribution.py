@@ -41,7 +41,7 @@ ARM_HORIZON_MS: Final = 28 * 86_400_000
 _NO_SESSION: Final = 0
 _NO_USER: Final = 0
 
-IMPRESSION, SESSION, CLICK = int(Occasion.IMPRESSION), int(Occasion.SESSION), int(Occasion.CLICK)
+SESSION, CLICK = int(Occasion.SESSION), int(Occasion.CLICK)
 
 
 class Rules(NamedTuple):
@@ -143,7 +143,7 @@ class Attribution:
         self.joins = joins
         self.slices = slices
         self.cells = cells
-        self._add = cells.add
+        self._add, self._gather = cells.add, cells.gather
         self._numbers = slices.numbers
         self._mixes: list[int] = []
         self._seen = LastTouches()
@@ -181,7 +181,7 @@ class Attribution:
         number = self._numbers.get(key)
         if number is None or event.arm is None:
             number = self._slice(event)
-        self._add(at, number, IMPRESSION, event)
+        self._gather(at, number, event)
         consent = event.consent
         if consent is None or consent.analytics:
             user = digest(event.user.encode())

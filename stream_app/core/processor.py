@@ -207,6 +207,7 @@ class Partition:
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
         watermark.observe(newest)
+        self.cells.settle()
         outcomes[COUNTED] += counted
         if attribution.released != released:
             # Clicks that overtook their impression were unmatched until it came.
