@@ -135,7 +135,7 @@ class Remembered:
     def _seal_fresh(self) -> None:
         fresh = self.fresh
         if self.append_only:
-            fresh = dict(islice(self.newer.items(), self._sealed, None))
+            fresh = _latest(self.newer, len(self.newer) - self._sealed)
             self._sealed = len(self.newer)
         if not fresh:
             return
@@ -164,6 +164,14 @@ class Remembered:
                 is_closed = len(content) >= CHUNK_BYTES
                 self._chunk, self._tail = (number + 1, b"") if is_closed else (number, content)
         self._sealed = len(self.newer)
+
+
+def _latest(table: dict[int, Value], number: int) -> dict[int, Value]:
+    """Return the entries put last, in their order."""
+    if number * 8 > len(table):
+        return dict(islice(table.items(), len(table) - number, None))
+    # Few of many: from the end, so that a quiet partition does not walk over all it remembers at every checkpoint.
+    return dict(reversed(list(islice(reversed(table.items()), number))))
 
 
 def _frames(content: bytes) -> Iterator[bytes]:
