@@ -45,6 +45,7 @@ class Remembered:
         "_unwritten",
         "append_only",
         "bound",
+        "capacity",
         "forgotten",
         "fresh",
         "generation",
@@ -60,6 +61,7 @@ class Remembered:
         self.name = name
         self.append_only = append_only
         self.bound = bound
+        self.capacity = bound.capacity
         self.newer: dict[int, Value] = {}
         self.older: dict[int, Value] = {}
         self.fresh: dict[int, Value] = {}
@@ -87,7 +89,7 @@ class Remembered:
 
     def put(self, key: int, value: Value) -> None:
         """Remember `value` under `key`; a later value replaces an earlier one."""
-        if len(self.newer) >= self.bound.capacity:
+        if len(self.newer) >= self.capacity:
             self.rotate()
         self.newer[key] = value
         if not self.append_only:

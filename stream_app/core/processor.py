@@ -155,9 +155,9 @@ class Partition:
         # The loop that every record passes: what it needs of others it keeps in locals, and what others changed (a
         # generation of ids, the watermark) it reads again right after it made them change it.
         outcomes, ids = report.outcomes, self.joins.ids
-        newer, older, capacity = ids.newer, ids.older, ids.bound.capacity
+        newer, older, capacity = ids.newer, ids.older, ids.capacity
         attribution, watermark = self.attribution, self.watermark
-        credit, id_of = attribution.credit, digest
+        credit, exclude, id_of = attribution.credit, attribution.exclude, digest
         arrived = span.arrived_ms
         future = arrived + self.rules.future_ms
         sealed_before = watermark.sealed_before_ms
@@ -193,7 +193,7 @@ class Partition:
                     ids.rotate()
                     newer, older = ids.newer, ids.older
                 newer[key] = pane
-                if not credit(event):
+                if not (exclude if event.bot or event.test else credit[type(event)])(event):
                     outcomes[UNMATCHED] += 1
                     continue
                 counted += 1
