@@ -7,9 +7,9 @@ process  the whole processor: decode, duplicates, attribution, cells
 rest     process without decode
 flush    what a checkpoint computes: which fields, packed (taken every FLUSH_EVERY events)
 
-The time of every run of CHUNK_RECORDS events is the least of all rounds: a neighbour on the machine disturbs some
-rounds of a run of a few milliseconds, hardly all of them. Sums of such minima repeat to a few percent where the time of
-a whole round varies by half.
+Time is CPU time of the thread, and each run of BATCH_RECORDS events counts with the least time of all rounds. The runs
+are short because a longer one is preempted in nearly every round of a busy machine, and then has no clean minimum. To
+compare two trees, alternate them, and compare a tree with a copy of itself as well: what those two differ by is noise.
 """
 
 import argparse
@@ -24,8 +24,9 @@ from stream_app.core.attribution import Rules
 from stream_app.core.codec import decode_all
 from stream_app.core.processor import Partition, Span
 from stream_app.metrics.catalogue import PLAN
-from stream_app.worker.batches import CHUNK_RECORDS
 
+BATCH_RECORDS: Final = 400
+"""About what a Kafka batch of 128 kB holds: what the worker hands to the processor at a time."""
 FLUSH_EVERY: Final = 20_000
 ARRIVED_MS: Final = workload.START_MS + 30 * 86_400_000
 STEPS: Final = ("decode", "process", "rest", "flush", "total")
@@ -59,10 +60,10 @@ def main() -> None:
 def one_round(values: list[bytes]) -> tuple[list[float], list[float], list[float]]:
     """Return the seconds of every run of decoding, of processing, and of every checkpoint."""
     decoding = []
-    for first in range(0, len(values), CHUNK_RECORDS):
-        began = time.perf_counter()
-        decode_all(values[first : first + CHUNK_RECORDS])
-        decoding.append(time.perf_counter() - began)
+    for first in range(0, len(values), BATCH_RECORDS):
+        began = time.thread_time()
+        decode_all(values[first : first + BATCH_RECORDS])
+        decoding.append(time.thread_time() - began)
     return decoding, *counting(values)
 
 
@@ -70,16 +71,16 @@ def counting(values: list[bytes]) -> tuple[list[float], list[float]]:
     """Count the values as one partition, with a checkpoint now and then; return the seconds of each run of both."""
     state = Partition(PLAN, Rules())
     processing, flushing = [], []
-    for first in range(0, len(values), CHUNK_RECORDS):
-        span = Span(first, ARRIVED_MS, values[first : first + CHUNK_RECORDS])
-        began = time.perf_counter()
+    for first in range(0, len(values), BATCH_RECORDS):
+        span = Span(first, ARRIVED_MS, values[first : first + BATCH_RECORDS])
+        began = time.thread_time()
         state.process((span,))
-        counted = time.perf_counter()
+        counted = time.thread_time()
         processing.append(counted - began)
-        if (first + CHUNK_RECORDS) % FLUSH_EVERY == 0:
+        if (first + BATCH_RECORDS) % FLUSH_EVERY == 0:
             state.take_changes()
             state.cells.take_moved()
-            flushing.append(time.perf_counter() - counted)
+            flushing.append(time.thread_time() - counted)
     assert state.head.outcomes["counted"] == len(values), state.head.outcomes
     return processing, flushing
 
