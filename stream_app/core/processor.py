@@ -24,7 +24,7 @@ from stream_app.core.tally import Plan
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 
 DECODED_AT_ONCE: Final = 256
-"""Few enough that an event is still in the processor's cache when its turn comes."""
+"""Bounds how many decoded events exist at once; a bad record among them costs decoding so many again."""
 
 
 class Span(NamedTuple):
