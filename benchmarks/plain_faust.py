@@ -4,7 +4,7 @@ tutorial  a faust.Record per event; two tumbling tables (impressions, clicks) wi
 tuned     no tables and no changelog: `take` hands a list of dictionaries to the agent, which counts in its memory
 
 Both count impressions and clicks per surface, arm and minute, and nothing else: no duplicates are dropped, no click is
-joined to its impression, no session, revenue or relevance is kept, and a crash counts events twice. It is a child of
+joined to its impression, no session, revenue or relevance is kept, and a crash may count events twice. It is a child of
 `benchmarks.throughput`; configuration comes in BENCH_* variables, and the result is a JSON file.
 """
 
