@@ -58,7 +58,7 @@ class WindowView(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One minute of the series, the newest perhaps a part of one; its estimates are of the `span_ms` that end with it."""
+    """One minute of the series, the newest perhaps in part; its estimates are of the `span_ms` that end with it."""
 
     start_ms: int
     end_ms: int
