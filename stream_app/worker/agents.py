@@ -16,7 +16,8 @@ from faust.types import TP
 from stream_app.core.events import LATEST_MS, MAX_RECORD_BYTES
 from stream_app.core.processor import LATE, Partition, SetApart, Span
 from stream_app.worker.batches import RecordBatch, after
-from stream_app.worker.checkpoint import FLUSH_AT_FIELDS, Checkpoints, Claim, anchor_of
+from stream_app.worker.checkpoint import FLUSH_AT_FIELDS, Checkpoints, anchor_of
+from stream_app.worker.claims import Claim
 from stream_app.worker.instruments import Instruments
 
 log = structlog.get_logger("lynceus.worker")

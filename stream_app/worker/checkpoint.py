@@ -13,7 +13,6 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -28,6 +27,7 @@ from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition
 from stream_app.core.tally import Plan
 from stream_app.worker import scripts
+from stream_app.worker.claims import Claim, Wanted
 from stream_app.worker.instruments import Instruments
 
 log = structlog.get_logger("lynceus.worker")
@@ -61,48 +61,6 @@ class Log(Protocol):
 
     def owned(self) -> set[TP]:
         """Return the partitions of events that Kafka assigned to this worker."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """One partition as this worker holds it. Mutable state: all of it, owned by the event loop of the worker."""
-
-    tp: TP
-    nonce: str
-    epoch: int
-    state: Partition
-    stored: int
-    """`@off` as stored; what the next flush expects to find."""
-    position: int
-    """The next offset to apply."""
-    incarnation: str
-    anchor: tuple[int, int] | None = None
-    """(offset, digest) of the last record applied before the claim, until it has been seen again in the log."""
-    adopted: str = ""
-    """Identity of the log that this state continues on, where it is not the one stored."""
-    reread: int = -1
-    """Where a hole was met that is being read again."""
-    stale: list[str] = field(default_factory=list)
-    sending: set[asyncio.Future[object]] = field(default_factory=set)
-    """Records set apart that Kafka has not acknowledged yet."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    oldest_ms: int = 0
-    """When the oldest record arrived that is not stored yet; 0 for none."""
-    alive_s: float = 0.0
-    advanced_ms: int = 0
-    end: int = 0
-    """Where the log ended, as far as is known."""
-
-
-@dataclass(slots=True)
-class Wanted:
-    """A partition that is assigned and not claimed yet."""
-
-    tp: TP
-    attempts: int = 0
-    due_s: float = 0.0
-    refused: str = ""
-    """Why it cannot be claimed without an operator."""
 
 
 class Checkpoints:

@@ -7,19 +7,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from stream_app.core.codec import REASONS
 from stream_app.core.events import EVENT_TYPES
 from stream_app.core.processor import LATE, BatchReport
 from stream_app.metrics.catalogue import INDEX
-
-if TYPE_CHECKING:
-    from faust.types import TP
-
-    from stream_app.worker.checkpoint import Claim
+from stream_app.worker.claims import Claim
 
 PER_SLICE: Final = ("impressions", "clicks", "conversions")
 REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "fetch failed", "set apart")
@@ -129,7 +126,7 @@ class Instruments:
             else:
                 self._dead.labels(apart.reason).inc()
 
-    def flushed(self, claim: "Claim", moved: Mapping[int, list[int]], visible_after_s: float) -> None:
+    def flushed(self, claim: Claim, moved: Mapping[int, list[int]], visible_after_s: float) -> None:
         """Take note of a checkpoint: what it moved, where the partition stands, how long its oldest record waited."""
         if visible_after_s:
             self._visible.observe(max(0.0, visible_after_s))

@@ -1,0 +1,50 @@
+"""What a worker knows of a partition that it holds, and of one that it wants."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from faust.types import TP
+
+from stream_app.core.processor import Partition
+
+
+@dataclass(slots=True)
+class Claim:
+    """One partition as this worker holds it. Mutable state: all of it, owned by the event loop of the worker."""
+
+    tp: TP
+    nonce: str
+    epoch: int
+    state: Partition
+    stored: int
+    """`@off` as stored; what the next flush expects to find."""
+    position: int
+    """The next offset to apply."""
+    incarnation: str
+    anchor: tuple[int, int] | None = None
+    """(offset, digest) of the last record applied before the claim, until it has been seen again in the log."""
+    adopted: str = ""
+    """Identity of the log that this state continues on, where it is not the one stored."""
+    reread: int = -1
+    """Where a hole was met that is being read again."""
+    stale: list[str] = field(default_factory=list)
+    sending: set[asyncio.Future[object]] = field(default_factory=set)
+    """Records set apart that Kafka has not acknowledged yet."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    oldest_ms: int = 0
+    """When the oldest record arrived that is not stored yet; 0 for none."""
+    alive_s: float = 0.0
+    advanced_ms: int = 0
+    end: int = 0
+    """Where the log ended, as far as is known."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A partition that is assigned and not claimed yet."""
+
+    tp: TP
+    attempts: int = 0
+    due_s: float = 0.0
+    refused: str = ""
+    """Why it cannot be claimed without an operator."""
