@@ -13,7 +13,7 @@ from faust.types import TP, EventT
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from stream_app.core.processor import Partition
 from stream_app.errors import LynceusError
@@ -41,6 +41,12 @@ async def check(redis: "Redis", url: str) -> str:
     """
     try:
         role = await redis.role()
+    except AuthenticationError:
+        is_given = redis.connection_pool.connection_kwargs.get("password") is not None
+        raise LynceusError(
+            f"Redis at {url} " + ("refuses the user name or the password" if is_given else "wants a password"),
+            "Set LYNCEUS_REDIS__PASSWORD (and LYNCEUS_REDIS__USERNAME)",
+        ) from None
     except ResponseError as error:
         raise LynceusError(f"Redis at {url} refuses: {error}", "Check username, password and ACL") from None
     except (RedisError, OSError, TimeoutError) as error:
