@@ -41,10 +41,12 @@ def connect(settings: RedisSettings) -> "Redis":
 async def check(redis: "Redis", url: str) -> str:
     """Make sure that this Redis can be the state of record; return a warning, or an empty string.
 
-    Raises LynceusError when it is out of reach, a replica, or would evict what it is asked to keep.
+    Raises LynceusError when it is a replica, or would evict what it is asked to keep, and UnreachableError when it does
+    not answer.
     """
     try:
         role = await redis.role()
+        policy = await _eviction_policy(redis)
     except AuthenticationError:
         is_given = redis.connection_pool.connection_kwargs.get("password") is not None
         raise LynceusError(
@@ -55,12 +57,12 @@ async def check(redis: "Redis", url: str) -> str:
         raise LynceusError(f"Redis at {url} refuses: {error}", "Check username, password and ACL") from None
     except (RedisError, OSError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise LynceusError(f"Redis at {url} does not answer: {reason}", "Start it, or set LYNCEUS_REDIS__URL") from None
+        raise UnreachableError(
+            f"Redis at {url} does not answer: {reason}", "Start it, or set LYNCEUS_REDIS__URL"
+        ) from None
     if role[0] != b"master":
         raise LynceusError(f"Redis at {url} is a {role[0].decode()}", "Point LYNCEUS_REDIS__URL at the master")
-    try:
-        policy = (await redis.config_get("maxmemory-policy"))["maxmemory-policy"]
-    except (ResponseError, KeyError):
+    if policy is None:
         return "the eviction policy cannot be read here: make sure it is noeviction"
     if policy != "noeviction":
         raise LynceusError(
@@ -68,6 +70,14 @@ async def check(redis: "Redis", url: str) -> str:
             "Run: redis-cli CONFIG SET maxmemory-policy noeviction",
         )
     return ""
+
+
+async def _eviction_policy(redis: "Redis") -> str | None:
+    """Return the policy, or None where it may not be read."""
+    try:
+        return str((await redis.config_get("maxmemory-policy"))["maxmemory-policy"])
+    except (ResponseError, KeyError):
+        return None
 
 
 class RedisStore(base.Store):
