@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis as redis_client
 from click.testing import CliRunner
 
 from stream_app.child import Child, free_port
@@ -80,6 +81,11 @@ FAULTS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
         {"REDIS__URL": "{locked}", "REDIS__PASSWORD": f"not-{CANARY}"},
         ("{locked}", "refuses the user name or the password", "LYNCEUS_REDIS__PASSWORD"),
     ),
+    "Redis is a replica": (
+        ("worker", "demo --once"),
+        {"REDIS__URL": "{replica}"},
+        ("{replica}", "is a slave", "Point LYNCEUS_REDIS__URL at the master"),
+    ),
     "the server's port is in use": (
         ("serve", "demo --once"),
         {"SERVER__PORT": "{held}"},
@@ -109,8 +115,11 @@ def places() -> Iterator[dict[str, str]]:
         RedisServer() as sound,
         RedisServer({"maxmemory-policy": "allkeys-lru"}) as evicting,
         RedisServer({"requirepass": CANARY}) as locked,
+        RedisServer() as replica,
+        redis_client.Redis.from_url(replica.url) as of_replica,
         socket.socket() as held,
     ):
+        of_replica.execute_command("REPLICAOF", "127.0.0.1", "1")
         held.bind(("127.0.0.1", 0))
         held.listen()
         yield {
@@ -119,6 +128,7 @@ def places() -> Iterator[dict[str, str]]:
             "sound": sound.url,
             "evicting": evicting.url,
             "locked": locked.url,
+            "replica": replica.url,
             "held": str(held.getsockname()[1]),
             "closed": str(free_port()),
         }

@@ -133,7 +133,8 @@ def test_own_files_are_replayed(tmp_path: Path) -> None:
     files = {"men-greedy.csv": (5, 0), "women-bts.csv": (12, 3), "women-random.csv.gz": (10, 1)}
     for name, (rows, clicks) in files.items():
         bandit_file(data / name, rows, clicks)
-    printed = result(run((*ONCE, "--data", "../data"), ports(), work))
+    any_ports = {"LYNCEUS_SERVER__PORT": "0", "LYNCEUS_WORKER__METRICS_PORT": "0"}
+    printed = result(run((*ONCE, "--data", "../data"), any_ports, work))
     slices = [
         {
             "surface": surface,
