@@ -12,7 +12,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -79,12 +79,7 @@ class Publisher:
         self._sent = self._delivered = self._failed = 0
         self._first_error: str | None = None
         self._is_closed = False
-        with _administration(settings) as admin:
-            if self._topic not in admin.list_topics():
-                raise LynceusError(
-                    f"Kafka at {settings.bootstrap} has no topic {self._topic!r}",
-                    "`lynceus topics ensure` creates it",
-                )
+        require_topics(settings, (self._topic,))
         try:
             self._producer = KafkaProducer(
                 **_connection(settings),
@@ -182,6 +177,20 @@ class Publisher:
             if self._first_error is None:
                 self._first_error = _reason(error)
         self._room.release()
+
+
+def require_topics(settings: KafkaSettings, topics: Iterable[str]) -> None:
+    """Return when Kafka has all these topics.
+
+    Raises LynceusError when no broker can be reached or a topic does not exist.
+    """
+    with _administration(settings) as admin:
+        existing = admin.list_topics()
+    for topic in topics:
+        if topic not in existing:
+            raise LynceusError(
+                f"Kafka at {settings.bootstrap} has no topic {topic!r}", "`lynceus topics ensure` creates it"
+            )
 
 
 def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result of --once as one JSON object.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of Open Bandit files, <campaign>-<policy>.csv.gz (default: those that come with Lynceus).",
 )
 @click.option(
@@ -157,7 +157,7 @@ def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True), required=False)
+@click.argument("source", type=click.Path(path_type=Path), required=False)
 @click.option("--speed", type=click.FloatRange(0.001), help="Times the original pace (default: as fast as possible).")
 def replay(source: Path | None, speed: float | None) -> None:
     """Send recorded events: a folder of Open Bandit files (shifted to end now), or a file of JSON lines."""

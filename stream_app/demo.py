@@ -97,6 +97,8 @@ def replay_into(kafka: KafkaSettings, source: Path | None, speed: float | None) 
     console = Console(stderr=True)
     bad: list[replay.BadLine] = []
     source = source or open_bandit.DATA
+    if not source.exists():
+        raise LynceusError(f"{source} does not exist", "Name a folder of Open Bandit files, or a file of JSON lines")
     if source.is_dir():
         events: Iterator[Any] = open_bandit.events(source, _now_ms())
     else:

@@ -6,12 +6,13 @@ Nested groups are separated by two underscores: `LYNCEUS_KAFKA__BOOTSTRAP`. Secr
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_app.errors import LynceusError
@@ -19,6 +20,8 @@ from stream_app.errors import LynceusError
 PREFIX = "LYNCEUS_"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Topic = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,249}$")]
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+)(:[0-9]{1,5})?")
 
 
 class _Group(BaseModel):
@@ -29,20 +32,44 @@ class KafkaSettings(_Group):
     """Where the events are, and how to reach them."""
 
     bootstrap: str = "127.0.0.1:9092"
-    events_topic: str = "lynceus.events"
-    dead_letters_topic: str = "lynceus.dead-letters"
-    late_topic: str = "lynceus.late"
+    events_topic: Topic = "lynceus.events"
+    dead_letters_topic: Topic = "lynceus.dead-letters"
+    late_topic: Topic = "lynceus.late"
     partitions: Annotated[int, Field(ge=1, le=4096)] = 8
     replication: Annotated[int, Field(ge=1, le=7)] = 1
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
-    api_version: str | None = Field(None, description="for brokers that cannot negotiate it, e.g. 2.0")
+    api_version: str | None = Field(
+        None, description="for brokers that cannot negotiate it, e.g. 2.0", pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$"
+    )
     session_timeout_s: Seconds = 10.0
     connect_timeout_s: Seconds = 10.0
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    username: str | None = None
-    password: SecretStr | None = None
+    username: str | None = Field(None, validate_default=True)
+    password: SecretStr | None = Field(None, validate_default=True)
     ca_file: Path | None = None
+
+    # Each fault is told of the field that has it: one told of the group would show all its values.
+    @field_validator("bootstrap")
+    @classmethod
+    def _names_brokers(cls, bootstrap: str) -> str:
+        if not all(_ADDRESS.fullmatch(address.strip()) for address in bootstrap.split(",")):
+            raise ValueError("brokers are host:port, separated by commas")
+        return bootstrap
+
+    @field_validator("dead_letters_topic", "late_topic")
+    @classmethod
+    def _is_set_apart(cls, topic: str, info: ValidationInfo) -> str:
+        if topic == info.data.get("events_topic"):
+            raise ValueError("this is the topic of the events: what is set apart there would be read again, for ever")
+        return topic
+
+    @field_validator("username", "password")
+    @classmethod
+    def _is_known_to_sasl(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and str(info.data.get("security", "")).startswith("SASL"):
+            raise ValueError(f"{info.data['security']} needs it")
+        return value
 
     @property
     def api_version_tuple(self) -> tuple[int, int] | None:
@@ -67,11 +94,13 @@ class RedisSettings(_Group):
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("a Redis URL begins with redis://, rediss:// or unix://")
-        if parts.password or parts.username:
+        if parts.password or parts.username or {"username", "password"} & parse_qs(parts.query).keys():
             raise ValueError(
                 "credentials do not belong into a URL, which is printed: use LYNCEUS_REDIS__USERNAME and "
                 "LYNCEUS_REDIS__PASSWORD"
             )
+        if parts.port == 0:  # a port that is no number is refused by asking for it
+            raise ValueError("port 0 is no address")
         return url
 
 
@@ -165,6 +194,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             raise LynceusError(f"unknown setting {name}", remedy)
         path = name.removeprefix(PREFIX).lower().split("__")
         if path[-1].endswith("_file") and name.removesuffix("_FILE") in known:
+            if environ.get(name.removesuffix("_FILE")):
+                raise LynceusError(f"{name} and {name.removesuffix('_FILE')} are both set", "Set one of them")
             value = _read_secret(name, value)
             path[-1] = path[-1].removesuffix("_file")
         branch = tree

@@ -4,8 +4,11 @@ The mock cluster lives in this process; the worker, the server and Redis are chi
 here is gone when the `with` block ends: no process, no port, no file.
 """
 
+import asyncio
+import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -23,14 +26,15 @@ from typing import Any, Final, NamedTuple, Self
 
 import redis
 
-from producers.sdk import ensure_topics
+from producers.sdk import ensure_topics, require_topics
 from stream_app import settings as configuration
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.child import Child, free_port
 from stream_app.core import cells as layout
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.errors import LynceusError
-from stream_app.settings import KafkaSettings, Settings
+from stream_app.serving import reader
+from stream_app.settings import KafkaSettings, RedisSettings, Settings
 
 STALLED_S: Final = 60.0
 STARTED_S: Final = 60.0
@@ -67,19 +71,25 @@ class Stack:
 
     def _start(self) -> None:
         began = time.monotonic()
-        environ = dict(os.environ)
-        configuration.load(environ)  # what is wrong there is said before anything is started
+        # An empty variable is one that is not set, to us as to `configuration.load`.
+        environ = {name: value for name, value in os.environ.items() if value or not name.startswith("LYNCEUS_")}
+        # What is wrong with what the environment names is said before anything is started.
+        named = configuration.load(environ)
+        for name, host, port, preferred in (
+            ("LYNCEUS_SERVER__PORT", named.server.host, named.server.port, 8080),
+            ("LYNCEUS_WORKER__METRICS_PORT", named.worker.metrics_host, named.worker.metrics_port, 9101),
+        ):
+            environ[name] = str(_chosen_port(name, host, port, None if name in environ else preferred))
+        if "LYNCEUS_KAFKA__BOOTSTRAP" in environ:
+            self._prepare_kafka(named.kafka)
+        if "LYNCEUS_REDIS__URL" in environ:
+            asyncio.run(_look_at_redis(named.redis))
         folder = Path(tempfile.mkdtemp(prefix="lynceus-demo-"))
         self._open.callback(shutil.rmtree, folder, ignore_errors=True)
         self._start_kafka(environ)
         if "LYNCEUS_REDIS__URL" not in environ:
             environ["LYNCEUS_REDIS__URL"] = self._open.enter_context(RedisServer()).url
-        environ.setdefault("LYNCEUS_SERVER__PORT", str(_preferred_port(8080)))
-        environ.setdefault("LYNCEUS_WORKER__METRICS_PORT", str(_preferred_port(9101)))
         self.settings = configuration.load(environ)
-        ensured = [] if "LYNCEUS_KAFKA__API_VERSION" in environ else ensure_topics(self.settings.kafka)
-        for topic in ensured:
-            self._say(f"created topic {topic}")
         server = self.settings.server
         self.url = f"http://{server.host}:{server.port}"
         worker = self._child("worker", folder, environ)
@@ -89,7 +99,8 @@ class Stack:
             (serving, f"{self.url}/readyz"),
         ):
             if not child.wait_until(lambda ready=ready: _answers(ready), STARTED_S):  # type: ignore[misc]
-                raise LynceusError(f"a part did not start: {child.tail()}", "What it printed is above")
+                raise _ended(child, "did not start")
+        self.check()
         self._say(f"up in {time.monotonic() - began:.1f} s")
 
     def _start_kafka(self, environ: dict[str, str]) -> None:
@@ -99,6 +110,7 @@ class Stack:
             cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lynceus" / "kafka"
             self._say("starting Apache Kafka (the first time its jars are fetched with Maven)")
             environ["LYNCEUS_KAFKA__BOOTSTRAP"] = self._open.enter_context(ApacheKafka(cache)).bootstrap
+            self._prepare_kafka(configuration.load(environ).kafka)
             return
         kafka = KafkaSettings()
         mock = MockKafka({kafka.events_topic: kafka.partitions, kafka.dead_letters_topic: 1, kafka.late_topic: 1})
@@ -107,6 +119,14 @@ class Stack:
         # The mock cluster lets a member that comes back wait for the session of the one that went.
         environ.setdefault("LYNCEUS_KAFKA__SESSION_TIMEOUT_S", "3")
 
+    def _prepare_kafka(self, kafka: KafkaSettings) -> None:
+        """Create the topics, or only look for them where a broker is so old that it must be told its version."""
+        if kafka.api_version is not None:
+            require_topics(kafka, (kafka.events_topic, kafka.dead_letters_topic, kafka.late_topic))
+            return
+        for topic in ensure_topics(kafka):
+            self._say(f"created topic {topic}")
+
     def _child(self, command: str, folder: Path, environ: dict[str, str]) -> Child:
         child = Child([sys.executable, "-m", "stream_app", command], folder / f"{command}.log", folder, environ)
         self._open.callback(child.stop, 5.0)
@@ -114,28 +134,36 @@ class Stack:
         return child
 
     def progressed(self) -> Progressed:
-        """Read from Redis how far the worker is."""
-        applied, outcomes = 0, Counter[str]()
-        password = self.settings.redis.password
-        with redis.Redis.from_url(
-            self.settings.redis.url,
-            username=self.settings.redis.username,
-            password=password.get_secret_value() if password else None,
-        ) as client:
-            for number in range(self.settings.kafka.partitions):
-                key = layout.partition_key(self.settings.app, self.settings.kafka.events_topic, number)
-                packed = client.hget(key, layout.HEAD)
-                if isinstance(packed, bytes):
-                    head = layout.unpack_head(packed)
-                    applied += head.applied
-                    outcomes.update(head.outcomes)
-        return Progressed(applied, outcomes)
+        """Read from Redis how far the worker is. Raises LynceusError when Redis does not answer."""
+        settings = self.settings
+        keys = (
+            layout.partition_key(settings.app, settings.kafka.events_topic, number)
+            for number in range(settings.kafka.partitions)
+        )
+        password = settings.redis.password
+        try:
+            with redis.Redis.from_url(
+                settings.redis.url,
+                username=settings.redis.username,
+                password=password.get_secret_value() if password else None,
+                socket_timeout=settings.redis.timeout_s,
+            ) as client:
+                packed = [client.hget(key, layout.HEAD) for key in keys]
+        except redis.RedisError as error:
+            raise LynceusError(
+                f"Redis at {settings.redis.url} does not answer any more ({type(error).__name__})", "Start again"
+            ) from None
+        heads = [layout.unpack_head(head) for head in packed if isinstance(head, bytes)]
+        outcomes = Counter[str]()
+        for head in heads:
+            outcomes.update(head.outcomes)
+        return Progressed(sum(head.applied for head in heads), outcomes)
 
     def check(self) -> None:
         """Raise LynceusError when a part has ended."""
         for child in self.children:
             if not child.is_running:
-                raise LynceusError(f"a part has ended: {child.tail()}", "What it printed is above")
+                raise _ended(child, "has ended")
 
     @contextmanager
     def watched(self, stop: threading.Event) -> Iterator[None]:
@@ -168,29 +196,63 @@ class Stack:
 
     def query(self, **parameters: str) -> dict[str, Any]:
         """Ask the server."""
-        url = f"{self.url}/v1/query?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own server on loopback
-            return dict(json.load(answer))
+        return self._get(f"/v1/query?{urllib.parse.urlencode(parameters)}")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310  # our own server
+                return dict(json.load(answer))
+        except OSError as error:
+            self.check()
+            raise LynceusError(f"the server at {self.url} does not answer: {error}", "Start again") from None
 
     def wait_until_shown(self, applied: int) -> None:
         """Return when the server's view has caught up with what is stored."""
         deadline = time.monotonic() + STALLED_S
         while time.monotonic() < deadline:
-            with urllib.request.urlopen(f"{self.url}/v1/view", timeout=10) as answer:  # noqa: S310  # as above
-                if json.load(answer)["pipeline"]["records"] >= applied:
-                    return
+            if self._get("/v1/view")["pipeline"]["records"] >= applied:
+                return
             time.sleep(0.05)  # as above
         raise LynceusError("the server does not show what is stored", self.children[1].tail())
 
 
-def _preferred_port(port: int) -> int:
-    """Return `port` if it is free, else any that is."""
-    with socket.socket() as listener:
+def _chosen_port(name: str, host: str, named: int, preferred: int | None) -> int:
+    """Return the port that was named; where none was, the preferred one, or any other if that is taken.
+
+    Raises LynceusError when the one that was named is taken: whoever answers there is not ours.
+    """
+    if preferred is not None:
+        return preferred if _is_free("127.0.0.1", preferred) else free_port()
+    if named and not _is_free(host, named):
+        raise LynceusError(
+            f"{name}={named}: this port is in use on {host}", "Stop what listens there, or name another (0 = any)"
+        )
+    return named or free_port()
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        # As the servers do: connections of a former run that are still fading away do not count.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return free_port()
-    return port
+            listener.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # another fault is told by whoever listens in earnest
+    return True
+
+
+async def _look_at_redis(settings: RedisSettings) -> None:
+    async with reader.connect(settings) as client:
+        await reader.check_store(client, settings)
+
+
+def _ended(child: Child, what: str) -> LynceusError:
+    """Return the error of a part that is not running: its own last line, where that is one of ours."""
+    line = child.tail().rsplit(" | ", 1)[-1]
+    own = re.match(r"lynceus(?: worker)?: (.+)", line)
+    if own:
+        return LynceusError(own[1])
+    return LynceusError(f"a part {what}: {child.tail()}", "LYNCEUS_LOG_LEVEL=debug tells more")
 
 
 def _answers(url: str) -> bool:

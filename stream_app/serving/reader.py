@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from stream_app.core.cells import partition_key
 from stream_app.errors import LynceusError
@@ -72,7 +72,7 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
     """
     url = printable(settings.url)
     try:
-        await _translated(redis.ping(), settings)
+        await _translated(_let_in(redis, settings), settings)
         policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
     except StoreUnavailableError as error:
         raise LynceusError(
@@ -87,6 +87,19 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
             "Run `redis-cli CONFIG SET maxmemory-policy noeviction`, and set it in redis.conf",
         )
     return None
+
+
+async def _let_in(redis: "Redis", settings: RedisSettings) -> None:
+    """Raise LynceusError when Redis is there and wants a password, or another one."""
+    try:
+        # redis-py annotates this reply as a plain value too.
+        await redis.ping()
+    except AuthenticationError:
+        what = "refuses the user name or the password" if settings.password else "wants a password"
+        raise LynceusError(
+            f"Redis at {printable(settings.url)} {what}",
+            "Set LYNCEUS_REDIS__PASSWORD (and LYNCEUS_REDIS__USERNAME)",
+        ) from None
 
 
 class Reader:

@@ -1,8 +1,10 @@
 """How the worker reaches Kafka: credentials for Faust and for the admin client, and which cluster it is."""
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import faust
@@ -48,10 +50,11 @@ async def cluster_id(kafka: KafkaSettings) -> str:
         bootstrap_servers=kafka.bootstrap, request_timeout_ms=int(kafka.connect_timeout_s * 1000), **options
     )
     try:
-        async with asyncio.timeout(kafka.connect_timeout_s):
-            await admin.start()
-            described = await admin.describe_cluster()
-            topics = await admin.list_topics()
+        with _quiet():
+            async with asyncio.timeout(kafka.connect_timeout_s):
+                await admin.start()
+                described = await admin.describe_cluster()
+                topics = await admin.list_topics()
     except (KafkaError, OSError, TimeoutError) as error:
         raise LynceusError(
             f"Kafka at {kafka.bootstrap} does not answer ({type(error).__name__})",
@@ -66,5 +69,25 @@ async def cluster_id(kafka: KafkaSettings) -> str:
     return str(described.get("cluster_id") or "")
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep aiokafka from logging what is about to be said once, in our words."""
+    log = logging.getLogger("aiokafka")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _tls(kafka: KafkaSettings) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=kafka.ca_file) if kafka.security.endswith("SSL") else None
+    if not kafka.security.endswith("SSL"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as error:
+        raise LynceusError(
+            f"LYNCEUS_KAFKA__CA_FILE={str(kafka.ca_file)!r}: {error.strerror or error}",
+            "Name a readable file of certificates in PEM format",
+        ) from None

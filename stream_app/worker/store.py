@@ -13,7 +13,7 @@ from faust.types import TP, EventT
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from stream_app.core.processor import Partition
 from stream_app.errors import LynceusError
@@ -41,20 +41,28 @@ def connect(settings: RedisSettings) -> "Redis":
 async def check(redis: "Redis", url: str) -> str:
     """Make sure that this Redis can be the state of record; return a warning, or an empty string.
 
-    Raises LynceusError when it is out of reach, a replica, or would evict what it is asked to keep.
+    Raises LynceusError when it is a replica, or would evict what it is asked to keep, and UnreachableError when it does
+    not answer.
     """
     try:
         role = await redis.role()
+        policy = await _eviction_policy(redis)
+    except AuthenticationError:
+        is_given = redis.connection_pool.connection_kwargs.get("password") is not None
+        raise LynceusError(
+            f"Redis at {url} " + ("refuses the user name or the password" if is_given else "wants a password"),
+            "Set LYNCEUS_REDIS__PASSWORD (and LYNCEUS_REDIS__USERNAME)",
+        ) from None
     except ResponseError as error:
         raise LynceusError(f"Redis at {url} refuses: {error}", "Check username, password and ACL") from None
     except (RedisError, OSError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise LynceusError(f"Redis at {url} does not answer: {reason}", "Start it, or set LYNCEUS_REDIS__URL") from None
+        raise UnreachableError(
+            f"Redis at {url} does not answer: {reason}", "Start it, or set LYNCEUS_REDIS__URL"
+        ) from None
     if role[0] != b"master":
         raise LynceusError(f"Redis at {url} is a {role[0].decode()}", "Point LYNCEUS_REDIS__URL at the master")
-    try:
-        policy = (await redis.config_get("maxmemory-policy"))["maxmemory-policy"]
-    except (ResponseError, KeyError):
+    if policy is None:
         return "the eviction policy cannot be read here: make sure it is noeviction"
     if policy != "noeviction":
         raise LynceusError(
@@ -62,6 +70,14 @@ async def check(redis: "Redis", url: str) -> str:
             "Run: redis-cli CONFIG SET maxmemory-policy noeviction",
         )
     return ""
+
+
+async def _eviction_policy(redis: "Redis") -> str | None:
+    """Return the policy, or None where it may not be read."""
+    try:
+        return str((await redis.config_get("maxmemory-policy"))["maxmemory-policy"])
+    except (ResponseError, KeyError):
+        return None
 
 
 class RedisStore(base.Store):

@@ -1,0 +1,141 @@
+"""The command line: what it prints is whole, can be read by programs, and shows no secret."""
+
+import json
+import os
+import signal
+import subprocess
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer
+
+from stream_app.cli import main
+from stream_app.core import codec
+from stream_app.settings import KafkaSettings, environment, load
+from tests.commands import PATIENCE_S, environ_of, lynceus, run
+from tests.fleet import make_settings, shop_events
+from tests.recount import read
+
+CANARY = "canary-5ac7e1"
+
+
+def invoke(*words: str, **given: str) -> Result:
+    """Run a command that starts nothing, with these settings and no others."""
+    none_of_ours = dict.fromkeys(name for name in os.environ if name.startswith("LYNCEUS_"))
+    return CliRunner().invoke(main, words, env={**none_of_ours, **given})
+
+
+def commands(group: click.Group, *path: str) -> list[tuple[str, ...]]:
+    """Return every command, with those above it."""
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, *path, name)
+    return found
+
+
+def test_help_lists_the_commands() -> None:
+    """Every command is listed, the demonstration first, each with a line of what it does."""
+    printed = invoke("--help").stdout
+    listed = [line.split(None, 1) for line in printed.partition("Commands:\n")[2].splitlines()]
+    assert list(main.commands) == [name for name, _ in listed]
+    assert ("demo", True) == (listed[0][0], "LYNCEUS_*" in printed)
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    """`--help` and `-h` work everywhere, and need no settings."""
+    asked = [invoke(*path, flag, LYNCEUS_KAFKA__PARTITIONS="many") for flag in ("--help", "-h")]
+    assert [0, 0] == [answer.exit_code for answer in asked]
+    assert asked[0].stdout == asked[1].stdout != ""
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """One version, however one asks, and `lynceus` is this command line."""
+    (script,) = entry_points(group="console_scripts", name="lynceus")
+    assert f"lynceus, version {version('lynceus')}\n" == invoke("--version").stdout
+    assert script.load() is main
+
+
+def test_the_schema_is_the_codecs() -> None:
+    """`lynceus schema` prints what the decoder was made from."""
+    assert json.loads(json.dumps(codec.schema())) == json.loads(invoke("schema").stdout)
+
+
+def test_the_settings_in_effect_can_be_used_again() -> None:
+    """`lynceus config` shows every setting, as lines and as JSON; both load as the same settings, secrets apart."""
+    given = {"LYNCEUS_APP": "shop", "LYNCEUS_KAFKA__BOOTSTRAP": "kafka.example:9092", "LYNCEUS_REDIS__PASSWORD": CANARY}
+    as_json = json.loads(invoke("config", "--json", **given).stdout)
+    as_lines = dict(line.split("=", 1) for line in invoke("config", **given).stdout.splitlines())
+    secrets = {name: CANARY for name, value in as_lines.items() if value == "***"}
+    assert as_json == as_lines
+    assert {"LYNCEUS_REDIS__PASSWORD": CANARY} == secrets
+    assert load(given) == load(as_lines | secrets)
+
+
+def test_json_goes_with_once() -> None:
+    """A demonstration that runs until interrupted has no one object to print."""
+    refused = invoke("demo", "--json")
+    assert (2, True) == (refused.exit_code, "--json goes with --once" in refused.stderr)
+
+
+def test_the_truth_needs_no_kafka() -> None:
+    """`lynceus produce --truth` prints the rates of the simulated shop, the same for the same seed."""
+    one, again, other = (invoke("produce", "--truth", "--seed", seed).stdout for seed in ("1", "1", "2"))
+    assert json.loads(one) == json.loads(again)
+    assert json.loads(one).keys() == json.loads(other).keys()
+
+
+@pytest.mark.kafka
+def test_topics_are_created_once(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    """`lynceus topics ensure` says what it has created, and then that all is there."""
+    settings = environment(make_settings(kafka_settings, "redis://127.0.0.1:6379/0"))
+    said = [run(("topics", "ensure"), settings, tmp_path) for _ in range(2)]
+    wanted = (kafka_settings.events_topic, kafka_settings.dead_letters_topic, kafka_settings.late_topic)
+    assert [(0, f"created {', '.join(wanted)}\n", ""), (0, "all topics are there\n", "")] == [ran[:3] for ran in said]
+
+
+def test_a_replay_says_what_it_sent(mock_kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    """JSON lines are sent as they are; a line that is no event is named and left out."""
+    work = tmp_path / "work"
+    work.mkdir()
+    lines = shop_events(50, seed=30)
+    lines.insert(10, b"{}")
+    (work / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    ran = run(("replay", "events.jsonl"), environment(make_settings(mock_kafka_settings, "redis://127.0.0.1/0")), work)
+    report = {"events": 50, "sent": 50, "delivered": 50, "failed": 0, "refused_lines": 1}
+    assert (0, report, True) == (ran.status, json.loads(ran.stdout), "events.jsonl:11: unknown_type" in ran.stderr)
+
+
+def test_the_shop_sends_until_it_is_asked_to_stop(mock_kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    """`lynceus produce` leaves at SIGTERM, and says that everything it sent was delivered."""
+    settings = make_settings(mock_kafka_settings, "redis://127.0.0.1/0")
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka.bootstrap, "group.id": settings.app, "auto.offset.reset": "latest"}
+    )
+    before = sum(map(len, _log(settings.kafka).values()))
+    process = subprocess.Popen(
+        lynceus("produce", "--rate", "50"),
+        env=environ_of(environment(settings), tmp_path / "temporary"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        consumer.subscribe([settings.kafka.events_topic])
+        assert consumer.poll(PATIENCE_S) is not None, "nothing was sent"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+        consumer.close()
+    report = json.loads(out)
+    sent = sum(map(len, _log(settings.kafka).values())) - before
+    assert (0, b"", {"sent": sent, "delivered": sent, "failed": 0}) == (process.returncode, err, report)
+
+
+def _log(kafka: KafkaSettings) -> dict[int, list[bytes | None]]:
+    return read(kafka.bootstrap, kafka.events_topic, api_version=kafka.api_version_tuple)
