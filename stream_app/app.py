@@ -9,7 +9,7 @@ from stream_app.worker.app import create_app
 
 try:
     _settings = configuration.load()
+    telemetry.configure(_settings.log_format, _settings.log_level)
+    app = create_app(_settings)
 except LynceusError as error:
     sys.exit(f"lynceus worker: {error}")
-telemetry.configure(_settings.log_format, _settings.log_level)
-app = create_app(_settings)

@@ -19,7 +19,7 @@ from stream_app.metrics.catalogue import INDEX
 from stream_app.worker.claims import Claim
 
 PER_SLICE: Final = ("impressions", "clicks", "conversions")
-REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "fetch failed", "set apart")
+REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "fetch failed", "set apart", "other")
 MAX_PAIRS: Final = 300
 """Distinct (surface, arm) label pairs of a worker's counters; further surfaces are counted under `other`."""
 _TAGS: Final = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
@@ -177,7 +177,7 @@ class Instruments:
 
     def flush_refused(self, reason: str) -> None:
         """Count a checkpoint that was not taken."""
-        known = next((name for name in REFUSALS if name in reason), "fenced")
+        known = next((name for name in REFUSALS if name in reason), "other")
         self._refused.labels(known).inc()
 
     def redis_up(self, is_up: bool) -> None:

@@ -199,15 +199,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 def _span(batch: Any, position: int) -> Span:
     """Return the records of a batch at or beyond `position`."""
     records = list(batch)
-    # A producer may leave timestamps out: then nothing can be said to come from the future.
-    arrived_ms = batch.max_timestamp if batch.max_timestamp > 0 else LATEST_MS
-    base, follow = batch.base_offset, batch.next_offset
-    if len(records) == follow - base:
+    # A message set from before Kafka 0.11 says neither where it begins nor when it was appended.
+    is_legacy = not hasattr(batch, "base_offset")
+    arrived_ms = max((r.timestamp or 0 for r in records), default=0) if is_legacy else batch.max_timestamp
+    if arrived_ms <= 0:
+        arrived_ms = LATEST_MS  # timestamps may be left out: then nothing can be said to come from the future
+    base = position if is_legacy else batch.base_offset
+    if not is_legacy and len(records) == batch.next_offset - base:
         values = list(map(_value, records))
-        return (
-            Span(position, arrived_ms, values[position - base :]) if position > base else Span(base, arrived_ms, values)
-        )
-    # Compaction left holes, or the batch is an old message set: every record has an offset of its own.
+        return Span(max(position, base), arrived_ms, values[position - base :] if position > base else values)
+    # Compaction left holes, or it is an old message set: every record has an offset of its own.
     kept = [record for record in records if record.offset >= position]
     offsets = list(map(_offset, kept))
     return Span(offsets[0] if offsets else position, arrived_ms, list(map(_value, kept)), offsets)

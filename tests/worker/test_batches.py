@@ -2,11 +2,16 @@
 
 from itertools import pairwise
 
+import pytest
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.core.events import LATEST_MS
 from stream_app.core.processor import Span
 from stream_app.worker.batches import CHUNK_RECORDS, RecordBatch, after
+from stream_app.worker.transport import _span
 
 Records = list[tuple[int, bytes]]
 
@@ -66,3 +71,16 @@ def test_only_what_is_new_remains(batch: RecordBatch, data: st.DataObject) -> No
     expected = [(offset, value) for offset, value in records(*batch.spans) if offset >= position]
     assert expected == records(*rest)
     assert all(b"%d" % offset == value for offset, value in records(*rest))
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_message_sets_from_before_kafka_0_11_are_read(magic: int) -> None:
+    """They say neither their base offset nor their arrival: every record has its own offset, and none is refused."""
+    builder = LegacyRecordBatchBuilder(magic=magic, compression_type=1, batch_size=10_000)
+    for offset in range(4):
+        builder.append(offset, 1_763_770_000_000 + offset, b"k", b"v%d" % offset)
+    sets = MemoryRecords(bytes(builder.build()))
+    assert sets.has_next()
+    span = _span(sets.next_batch(), 2)
+    arrived_ms = 1_763_770_000_003 if magic else LATEST_MS
+    assert (2, arrived_ms, [b"v2", b"v3"], [2, 3]) == (span.first, span.arrived_ms, span.values, span.offsets)
