@@ -1,0 +1,570 @@
+"""The checkpoint protocol under thousands of seeded schedules, in one process and in virtual time.
+
+    storm: records arrive, faults of the kinds that this seed has drawn      quiet: faults end     idle: nothing
+    ------------------------------------------------------------------|---------------------|----------------->
+
+After every write: the stored state is that of the log below `@off`, no more, no less (safety). In the end: everything
+is counted, by live owners (liveness). The workers run the real `Checkpoints`, `Counting` and `Partition`; Redis, Kafka
+and time are stand-ins. Everything follows from the seed: `python -m tests.faults.simulation SEED` tells the story.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import structlog
+from faust.types import TP
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from stream_app.core import cells as layout
+from stream_app.core.processor import Partition
+from stream_app.metrics.catalogue import PLAN
+from stream_app.worker.agents import Counting
+from stream_app.worker.checkpoint import Checkpoints
+from stream_app.worker.instruments import Instruments
+from tests.faults.logs import RULES, Gaps, Log, fold, log, truth_of
+from tests.faults.memory_redis import MemoryRedis
+from tests.faults.sim_worker import APP, Worker
+from tests.faults.virtual_time import Deadlock, VirtualTime
+
+TIMEOUT_S: Final = 0.5
+SESSION_S: Final = 1.0
+BARRIER_S: Final = 1.5
+PATIENCE_S: Final = 60.0
+"""Virtual seconds in which everything must be counted once the faults have ended."""
+NOTICED_S: Final = 5.0
+"""Virtual seconds in which a rollback of an idle partition must be repaired."""
+STORM_STEPS: Final = 40
+KINDS: Final = (
+    "kill", "stop", "rebalance", "lost_request", "lost_reply", "late_command", "redis_down", "roll_back", "wipe",
+    "full", "retention", "recreate", "offsets_reset", "kafka_error", "broker_down", "lost_fetch",
+)  # fmt: skip
+SECOND_LOG: Final = 1_000
+"""A topic that is created again holds the log of this number and more."""
+
+
+class Topic(str):
+    """A name whose hash is the same in every process: sets of partitions must not shuffle the schedule."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 7
+
+
+PARTITIONS: Final = (TP(Topic("events"), 0), TP(Topic("events"), 1))
+
+
+class Violation(Exception):
+    """What must never happen has happened."""
+
+
+class Variant(NamedTuple):
+    """A protocol: the real one, or a mutant of it. `rewrite` changes the text of a script."""
+
+    checkpoints: type[Checkpoints] = Checkpoints
+    counting: type[Counting] = Counting
+    rewrite: Callable[[str], str] = lambda script: script
+
+
+REAL: Final = Variant()
+
+
+class Outcome(NamedTuple):
+    """What one schedule came to. `violation` is empty when nothing went wrong."""
+
+    seed: int
+    violation: str
+    faults: tuple[str, ...]
+    story: tuple[str, ...]
+    counted: int
+
+    def __str__(self) -> str:
+        tail = "\n".join(self.story)
+        return f"{tail}\n{self.violation}\nseed {self.seed}: python -m tests.faults.simulation {self.seed}"
+
+
+@lru_cache(1)
+def _instruments() -> Instruments:
+    """Return the one set of instruments of all simulated workers: nobody reads them."""
+    return Instruments()
+
+
+class World:
+    """Everything outside the workers. Mutable state: all of it, for one schedule."""
+
+    def __init__(self, seed: int, variant: Variant, loop: VirtualTime) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.chance = Random(seed)  # noqa: S311 a simulation, no secret
+        self.instruments = _instruments()
+        self._variant = variant
+        self.kinds = frozenset(self.chance.sample(KINDS, self.chance.randrange(1, 7)))
+        self.is_stormy = True
+        self.story: deque[str] = deque(maxlen=400)
+        self.faults: list[str] = []
+        self.violation = ""
+        # Kafka
+        self.logs = {tp: log(self.chance.randrange(6)) for tp in PARTITIONS}
+        self.begins = dict.fromkeys(PARTITIONS, 0)
+        self.ends = dict.fromkeys(PARTITIONS, 0)
+        self.committed: dict[TP, int] = {}
+        self.is_broker_down = False
+        self._lost_fetches: set[tuple[TP, int]] = set()
+        self._recreated: set[TP] = set()
+        # Redis
+        self.redis = MemoryRedis(self._changed)
+        self._connections = 0
+        self._is_redis_down = False
+        # the oracle: incarnation -> (log, first offset), and what is believed of each image
+        self._genesis: dict[bytes, tuple[int, int]] = {}
+        self._gaps: dict[tuple[bytes, int, int], Gaps] = {}
+        self._before: dict[bytes, tuple[bytes, int, Gaps]] = {}
+        self._began: dict[int, set[int]] = {}
+        # the group
+        self.workers: list[Worker] = []
+        self._assignment: dict[str, tuple[TP, ...]] = {}
+        self._rebalancing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # -- what the workers see ---------------------------------------------------------------------------------------
+
+    def log(self, tp: TP) -> Log:
+        """Return what is, and will be, in a partition."""
+        return self.logs[tp]
+
+    def happens(self, kind: str, probability: float = 0.08) -> bool:
+        """Decide whether a fault of the network happens now."""
+        if not (self.is_stormy and kind in self.kinds and self.chance.random() < probability):
+            return False
+        self.faults.append(kind)
+        self.tell(kind)
+        return True
+
+    def loses_a_fetch(self, tp: TP, position: int) -> bool:
+        """Lose the beginning of a fetch; a hole that is there twice is one of the log, so never twice."""
+        if (tp, position) in self._lost_fetches or not self.happens("lost_fetch", 0.3):
+            return False
+        self._lost_fetches.add((tp, position))
+        return True
+
+    async def ask(self, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
+        """Carry a script to Redis, and the answer back; either way may fail, and the client waits only so long."""
+        chance, connection = self.chance, self._connections
+        answer: asyncio.Future[Any] = self.loop.create_future()
+        up = chance.choice((0.0002, 0.001, 0.02))
+        if self.happens("late_command"):
+            up += chance.choice((TIMEOUT_S * 0.9, TIMEOUT_S * 1.2, TIMEOUT_S * 3))
+        down = chance.choice((0.0002, 0.001, 0.02))
+        is_request_lost, is_reply_lost = self.happens("lost_request"), self.happens("lost_reply")
+        text = self._variant.rewrite(script)
+
+        def arrive() -> None:
+            if self._is_redis_down or connection != self._connections:
+                fail(RedisConnectionError("connection closed"))
+                return
+            try:
+                reply = self.redis.eval(text, keys, arguments)
+            except RedisError as error:
+                fail(error)
+                return
+            if not is_reply_lost:
+                self.loop.call_later(down, lambda: answer.done() or answer.set_result(reply))
+
+        def fail(error: RedisError) -> None:
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()
+
+        if not is_request_lost:
+            self.loop.call_later(up, arrive)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise RedisTimeoutError("no reply") from None
+
+    def assignment_of(self, worker: Worker) -> tuple[TP, ...]:
+        """Return what the group's coordinator says is a worker's."""
+        return self._assignment.get(worker.name, ())
+
+    def watched(self, worker: Worker, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Run a part of a worker: it must not raise."""
+
+        def ended(task: "asyncio.Task[Any]") -> None:
+            if not task.cancelled() and task.exception() is not None:
+                self._found(f"{worker.name} raised {task.exception()!r}")
+
+        task = self.loop.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
+    def tell(self, what: str) -> None:
+        """Add a line to the story."""
+        self.story.append(f"{self.loop.now_s:8.3f}  {what}")
+
+    # -- the oracle -------------------------------------------------------------------------------------------------
+
+    def _found(self, violation: str) -> None:
+        self.tell(f"VIOLATION {violation}")
+        self.violation = self.violation or violation
+
+    def _changed(self, key: bytes, names: frozenset[bytes]) -> None:
+        if names <= {b"@alive", b"@tok"} or self.violation:
+            return
+        fields = self.redis.hashes.get(key)
+        if fields is None:
+            return
+        tp = next(tp for tp in PARTITIONS if key == layout.partition_key(APP, tp.topic, tp.partition).encode())
+        try:
+            self._judge(tp, key, {name.decode(): value for name, value in fields.items()})
+        except (KeyError, ValueError) as error:
+            self._found(f"partition {tp.partition}: not a whole state ({error!r})")
+
+    def _judge(self, tp: TP, key: bytes, fields: dict[str, bytes]) -> None:
+        """Compare a stored image with the fold of the log below its offset."""
+        offset, incarnation = int(fields[layout.OFFSET]), fields[layout.INCARNATION]
+        state, _ = Partition.restore(PLAN, RULES, fields)
+        head = state.head
+        number, first = self._genesis.setdefault(incarnation, (self.logs[tp].number, head.first_offset))
+        if not head.applied and offset == head.first_offset:
+            number, first = self._genesis[incarnation] = self.logs[tp].number, head.first_offset
+        skipped = offset - head.first_offset - head.applied
+        self.tell(f"partition {tp.partition} stored at {offset} ({head.applied} applied)")
+        truth = truth_of(state)
+        wrong = f"skipped {head.skipped_offsets}, should be {skipped}" if head.skipped_offsets != skipped else ""
+        if not wrong:
+            for gaps in self._possible_gaps(key, incarnation, offset, skipped, number):
+                expected = fold(number, first, gaps).below(offset)
+                if truth == expected:
+                    self._gaps[incarnation, offset, skipped] = gaps
+                    self._before[key] = incarnation, offset, gaps
+                    return
+                wrong = wrong or truth.against(expected)
+        self._found(f"partition {tp.partition} at {offset} of log {number}: {wrong}")
+
+    def _possible_gaps(self, key: bytes, incarnation: bytes, offset: int, skipped: int, number: int) -> Iterator[Gaps]:
+        """Yield what may have been lost to retention below `offset`: only what really was not there any more."""
+        if (known := self._gaps.get((incarnation, offset, skipped))) is not None:
+            yield known
+        before = self._before.get(key)
+        gaps = before[2] if before and before[0] == incarnation else ()
+        yield gaps
+        if before and before[0] == incarnation:
+            for begin in sorted(self._began.get(number, ())):
+                if before[1] < begin <= offset:
+                    yield (*gaps, (before[1], begin))
+
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    async def storm(self) -> None:
+        """Let records arrive and faults happen."""
+        for _ in range(STORM_STEPS):
+            await asyncio.sleep(self.chance.expovariate(1 / 0.12))
+            if self.violation:
+                return
+            self._produce()
+            if self.chance.random() < 0.3:
+                self.redis.fsync()
+            actions = sorted(self.kinds & _ACTIONS.keys())
+            if actions and self.chance.random() < 0.45:
+                kind = self.chance.choice(actions)
+                if _ACTIONS[kind](self):
+                    self.faults.append(kind)
+
+    async def calm(self) -> None:
+        """End all faults, and bring the rest of the records."""
+        self.is_stormy = False
+        self._is_redis_down = self.is_broker_down = self.redis.is_full = False
+        for worker in self.workers:
+            worker.resume()
+        if not any(worker.is_alive for worker in self.workers):
+            self._start()
+        for tp in PARTITIONS:
+            self.ends[tp] = max(self.ends[tp], self.logs[tp].ends()[-2])
+        await self._rebalance()
+        await self._until_all_is_counted(PATIENCE_S, "after the storm")
+        if self.violation:
+            return
+        self.redis.fsync()
+        for tp in PARTITIONS:
+            self.ends[tp] = self.logs[tp].ends()[-1]
+        await self._until_all_is_counted(PATIENCE_S, "with one batch more")
+        if "roll_back" in self.kinds:
+            # Nothing comes any more and nothing is wrong; then Redis forgets what it did last.
+            self._roll_back()
+            await self._until_all_is_counted(NOTICED_S, "after an idle rollback")
+        await asyncio.sleep(3.0)
+        for tp in PARTITIONS:
+            self._expect_all_counted(tp, "in the end")
+
+    async def _until_all_is_counted(self, patience_s: float, when: str) -> None:
+        deadline = self.loop.now_s + patience_s
+        while not self.violation:
+            if all(self._is_counted(tp) for tp in PARTITIONS):
+                return
+            if self.loop.now_s > deadline:
+                for tp in PARTITIONS:
+                    self._expect_all_counted(tp, when)
+                return
+            await asyncio.sleep(0.1)
+
+    def _offset(self, tp: TP) -> int:
+        key = layout.partition_key(APP, tp.topic, tp.partition).encode()
+        fields = self.redis.hashes.get(key)
+        return int(fields.get(b"@off", b"-1")) if isinstance(fields, dict) else -1
+
+    def _is_counted(self, tp: TP) -> bool:
+        return self._offset(tp) == self.ends[tp] or self._is_refused(tp)
+
+    def _is_refused(self, tp: TP) -> bool:
+        """Whether the partition waits for an operator, and rightly: its log is another one."""
+        return tp in self._recreated and any(
+            worker.is_alive and (wanted := worker.checkpoints.wanted.get(tp)) is not None and bool(wanted.refused)
+            for worker in self.workers
+        )
+
+    def _expect_all_counted(self, tp: TP, when: str) -> None:
+        if not self._is_counted(tp):
+            self._found(f"partition {tp.partition} {when}: stands at {self._offset(tp)} of {self.ends[tp]}")
+
+    def _produce(self) -> None:
+        for tp in PARTITIONS:
+            if self.chance.random() < 0.6:
+                later = [end for end in self.logs[tp].ends() if end > self.ends[tp]]
+                if later:
+                    self.ends[tp] = later[min(len(later) - 1, self.chance.randrange(3))]
+
+    def _later(self, delay_s: float, act: Callable[[], object]) -> None:
+        self.loop.call_later(delay_s, act)
+
+    def _start(self) -> None:
+        worker = Worker(self, len(self.workers), self._variant.checkpoints, self._variant.counting)
+        self.workers.append(worker)
+        self.tell(f"{worker.name} starts")
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _kill(self) -> bool:
+        alive = [worker for worker in self.workers if worker.is_alive]
+        if not alive:
+            return False
+        worker = self.chance.choice(alive)
+        self.tell(f"{worker.name} is killed")
+        worker.kill()
+
+        async def replace() -> None:
+            await asyncio.sleep(self.chance.choice((0.05, 0.5, SESSION_S)))
+            self._start()
+            await self._rebalance()
+
+        self._background(replace())
+        return True
+
+    def _stop(self) -> bool:
+        running = [worker for worker in self.workers if worker.is_alive and not worker.is_stopped]
+        if not running:
+            return False
+        worker = self.chance.choice(running)
+        self.tell(f"{worker.name} is stopped")
+        worker.stop()
+
+        async def later() -> None:
+            await asyncio.sleep(SESSION_S)
+            if worker.is_stopped:
+                await self._rebalance()
+            await asyncio.sleep(self.chance.choice((0.0, 0.3, 1.0)))
+            self.tell(f"{worker.name} goes on")
+            worker.resume()
+            await asyncio.sleep(self.chance.choice((0.0, 0.2, 1.0)))
+            await self._rebalance()
+
+        self._background(later())
+        return True
+
+    async def _rebalance(self) -> None:
+        """Give the partitions to those who take part: revoked from all first, but not waiting for ever."""
+        async with self._rebalancing:
+            members = [worker for worker in self.workers if worker.is_alive and not worker.is_stopped]
+            if not members:
+                return
+            revoking = {self.watched(worker, worker.revoke()): worker for worker in members}
+            for task, worker in revoking.items():
+                worker.follow(task)
+            done, late = await asyncio.wait(revoking, timeout=BARRIER_S)
+            joined = [revoking[task] for task in revoking if task in done and revoking[task].is_alive]
+            self.chance.shuffle(joined)
+            self._assignment = {}
+            for index, tp in enumerate(PARTITIONS):
+                if joined:
+                    owner = joined[index % len(joined)].name
+                    self._assignment[owner] = (*self._assignment.get(owner, ()), tp)
+            self.tell(f"assigned {({name: [tp.partition for tp in tps] for name, tps in self._assignment.items()})}")
+            for worker in joined:
+                worker.follow(self.watched(worker, worker.assign(self._assignment.get(worker.name, ()))))
+        if late:
+            # Who came too late was put out, finds out, and joins again.
+            async def again() -> None:
+                await asyncio.wait(late)
+                await self._rebalance()
+
+            self._background(again())
+
+    def _reassign(self) -> bool:
+        self._background(self._rebalance())
+        return True
+
+    def _roll_back(self) -> bool:
+        kept = self.chance.randint(0, self.redis.unsynced)
+        self.tell(f"Redis dies and comes back without its last {self.redis.unsynced - kept} writes")
+        self._connections += 1
+        self.redis.roll_back(kept)
+        return True
+
+    def _redis_down(self) -> bool:
+        self.tell("Redis is down")
+        self._connections += 1
+        self._is_redis_down = True
+
+        def back() -> None:
+            self._is_redis_down = False
+
+        self._later(self.chance.choice((0.1, 0.6, 2.0)), back)
+        return True
+
+    def _wipe(self) -> bool:
+        if self.chance.random() > 0.4:
+            return False
+        self.tell("FLUSHALL")
+        self.redis.flush_all()
+        return True
+
+    def _fill(self) -> bool:
+        self.tell("Redis is full")
+        self.redis.is_full = True
+
+        def back() -> None:
+            self.redis.is_full = False
+
+        self._later(self.chance.choice((0.1, 0.6)), back)
+        return True
+
+    def _retain(self) -> bool:
+        tp = self.chance.choice(PARTITIONS)
+        ends = [end for end in self.logs[tp].ends() if self.begins[tp] < end <= self.ends[tp]]
+        if not ends or tp in self._recreated:
+            return False
+        self.begins[tp] = self.chance.choice(ends)
+        self._began.setdefault(self.logs[tp].number, set()).add(self.begins[tp])
+        self.tell(f"partition {tp.partition} now begins at {self.begins[tp]}")
+        return True
+
+    def _recreate(self) -> bool:
+        tp = self.chance.choice(PARTITIONS)
+        if self.begins[tp] or tp in self._recreated:
+            return False
+        self._recreated.add(tp)
+        self.logs[tp] = log(SECOND_LOG + self.chance.randrange(3))
+        self.ends[tp] = self.chance.choice(self.logs[tp].ends())
+        self.committed.pop(tp, None)
+        self.tell(f"partition {tp.partition} is created anew, with {self.ends[tp]} offsets")
+        for worker in self.workers:
+            worker.consumer.forget(tp)
+        self._background(self._rebalance())
+        return True
+
+    def _reset_offsets(self) -> bool:
+        for tp in PARTITIONS:
+            self.committed[tp] = self.chance.choice((0, 1, self.ends[tp]))
+        return True
+
+    def _broker_down(self) -> bool:
+        self.tell("the broker is down")
+        self.is_broker_down = True
+
+        def back() -> None:
+            self.is_broker_down = False
+
+        self._later(self.chance.choice((0.1, 1.0)), back)
+        return True
+
+    async def run(self) -> None:
+        """Run the schedule."""
+        for _ in range(2):
+            self._start()
+        self._background(self._rebalance())
+        await self.storm()
+        if not self.violation:
+            await self.calm()
+
+
+_ACTIONS: Final[dict[str, Callable[[World], bool]]] = {
+    "kill": World._kill,
+    "stop": World._stop,
+    "rebalance": World._reassign,
+    "redis_down": World._redis_down,
+    "roll_back": World._roll_back,
+    "wipe": World._wipe,
+    "full": World._fill,
+    "retention": World._retain,
+    "recreate": World._recreate,
+    "offsets_reset": World._reset_offsets,
+    "broker_down": World._broker_down,
+}
+
+
+@contextmanager
+def _told_to(world: World) -> Iterator[None]:
+    """Let the workers' own log lines be part of the story."""
+
+    def tell(_: Any, method: str, event: dict[str, Any]) -> Any:
+        rest = " ".join(f"{name}={value}" for name, value in event.items() if name != "event")
+        world.tell(f"{method}: {event.get('event')} {rest}")
+        if event.get("exc_info") and event.get("event") == "counting failed":
+            world._found(f"counting failed: {sys.exc_info()[1]!r}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[tell], cache_logger_on_first_use=False)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def simulate(seed: int, variant: Variant = REAL) -> Outcome:
+    """Run one schedule to its end, or to the first violation."""
+    loop = VirtualTime()
+    asyncio.set_event_loop(loop)
+    try:
+        world = World(seed, variant, loop)
+        with _told_to(world):
+            try:
+                loop.run_until_complete(world.run())
+            except Deadlock:
+                world._found("everybody waits for somebody else")
+            counted = sum(world._offset(tp) for tp in PARTITIONS)
+            leftovers = asyncio.all_tasks(loop)
+            for task in leftovers:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
+        return Outcome(seed, world.violation, tuple(world.faults), tuple(world.story), counted)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+if __name__ == "__main__":
+    outcome = simulate(int(sys.argv[1]))
+    sys.stdout.write(f"{outcome}\nkinds of faults: {sorted(set(outcome.faults))}\n")
+    sys.exit(bool(outcome.violation))
