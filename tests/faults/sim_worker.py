@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaTimeoutError, OffsetOutOfRangeError
 from faust.types import TP
 
 from stream_app.core.processor import Partition
@@ -77,10 +77,13 @@ class SimConsumer:
         self._positions.pop(partition, None)
 
     async def seek_epoch(self, partition: TP, offset: int, epoch: int) -> None:
-        await self._trip()
-        if partition in self.assigned:
-            self._epochs[partition] = epoch
-            self._positions[partition] = offset
+        await self._worker.gate()
+        await asyncio.sleep(self._world.chance.choice((0.0, 0.001, 0.01)))
+        await self._worker.gate()
+        if partition not in self.assigned:
+            raise IllegalStateError(f"{partition} is not assigned")
+        self._epochs[partition] = epoch
+        self._positions[partition] = offset
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
         await self._trip()
@@ -262,6 +265,8 @@ class Worker:
     ) -> "asyncio.Future[object]":
         del topic, key, value, headers
         sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self.world.is_broker_down and self.world.chance.random() < 0.5:
+            raise KafkaTimeoutError  # its buffer is full
         fails = self.world.is_broker_down or self.world.happens("kafka_error")
 
         def done() -> None:

@@ -125,6 +125,7 @@ class World:
         self._is_redis_down = False
         # the oracle: incarnation -> (log, first offset), and what is believed of each image
         self._genesis: dict[bytes, tuple[int, int]] = {}
+        self._undecided: dict[bytes, int] = {}
         self._gaps: dict[tuple[bytes, int, int], Gaps] = {}
         self._before: dict[bytes, tuple[bytes, int, Gaps]] = {}
         self._began: dict[int, set[int]] = {}
@@ -234,8 +235,11 @@ class World:
         state, _ = Partition.restore(PLAN, RULES, fields)
         head = state.head
         number, first = self._genesis.setdefault(incarnation, (self.logs[tp].number, head.first_offset))
-        if not head.applied and offset == head.first_offset:
-            number, first = self._genesis[incarnation] = self.logs[tp].number, head.first_offset
+        if head.applied and incarnation in self._undecided:
+            # The log was created anew before anything was stored: the first write shows which of the two is counted.
+            older = self._undecided.pop(incarnation)
+            if truth_of(state) == fold(older, first).below(offset):
+                number, first = self._genesis[incarnation] = older, first
         skipped = offset - head.first_offset - head.applied
         self.tell(f"partition {tp.partition} stored at {offset} ({head.applied} applied)")
         truth = truth_of(state)
@@ -474,7 +478,14 @@ class World:
         if self.begins[tp] or tp in self._recreated:
             return False
         self._recreated.add(tp)
-        self.logs[tp] = log(SECOND_LOG + self.chance.randrange(3))
+        number = SECOND_LOG + self.chance.randrange(3)
+        fields = self.redis.hashes.get(layout.partition_key(APP, tp.topic, tp.partition).encode(), {})
+        if fields and not layout.unpack_head(fields[b"@head"]).applied:
+            incarnation = fields[b"@inc"]
+            older, first = self._genesis[incarnation]
+            self._undecided[incarnation] = older
+            self._genesis[incarnation] = number, first
+        self.logs[tp] = log(number)
         self.ends[tp] = self.chance.choice(self.logs[tp].ends())
         self.committed.pop(tp, None)
         self.tell(f"partition {tp.partition} is created anew, with {self.ends[tp]} offsets")
