@@ -62,7 +62,7 @@ class Log(NamedTuple):
 @lru_cache
 def log(number: int) -> Log:
     """Return the log of that number: some seventy records of a few people over several hours, good and bad."""
-    shape, chance = Random(1), Random(number)  # noqa: S311 a simulation, no secret
+    shape, chance = Random(1), Random(number)
     batches: list[Batch] = []
     offset, at_ms = 0, START_MS
     events: list[Event] = []
@@ -102,7 +102,9 @@ def _event(chance: Random, ident: str, at_ms: int, events: Sequence[Event]) -> E
     told = {"user": seen.user, "decision": seen.decision, "item": seen.item}
     if kind < 0.85:
         return Click(id=ident, ts=at_ms, **told)
-    return Conversion(id=ident, ts=at_ms, goal="purchase", value_minor=chance.randrange(1, 9_999), currency="EUR", **told)
+    return Conversion(
+        id=ident, ts=at_ms, goal="purchase", value_minor=chance.randrange(1, 9_999), currency="EUR", **told
+    )
 
 
 class Truth(NamedTuple):
@@ -127,6 +129,7 @@ class Truth(NamedTuple):
 
 def truth_of(state: Partition) -> Truth:
     """Return what a state says."""
+
     def rows(packed: Any) -> dict[int, list[int]]:
         unpacked = layout.unpack_rows(packed) if isinstance(packed, bytes) else packed
         return {number: list(tally) for number, tally in unpacked.items()}

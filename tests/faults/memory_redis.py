@@ -76,10 +76,17 @@ class MemoryRedis:
 
         redis = Table()
         redis.entries = {b"call": call}
+        before = len(self._tail)
         try:
             return _reply(_compiled(script)({"redis": redis, "KEYS": Table(list(keys)), "ARGV": Table(arguments)}))
         except LuaError as error:
             raise ResponseError(str(error)) from error
+        finally:
+            # Others see a script's writes only together; but a crash may keep the first and lose the next.
+            effects = self._tail[before:]
+            for key in {effect.key for effect in effects}:
+                names = [name for effect in effects if effect.key == key for name in (*effect.fields, *effect.gone)]
+                self._changed(key, frozenset(names))
 
     def _call(self, command: str, parts: list[bytes]) -> Any:
         key, rest = parts[0], parts[1:]
@@ -124,7 +131,6 @@ class MemoryRedis:
     def _write(self, effect: Effect) -> int:
         number = self._apply(effect)
         self._tail.append(effect)
-        self._changed(effect.key, frozenset((*effect.fields, *effect.gone)))
         return number
 
     def _apply(self, effect: Effect) -> int:

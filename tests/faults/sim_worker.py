@@ -107,7 +107,7 @@ class SimConsumer:
         """Fetch for ever."""
         world, chance = self._world, self._world.chance
         while True:
-            await asyncio.sleep(chance.choice((0.003, 0.02, 0.06)))
+            await asyncio.sleep(chance.choice((0.01, 0.04, 0.12)))
             await self._worker.gate()
             for tp in self.assigned:
                 position = self._positions.get(tp)
@@ -146,9 +146,7 @@ class SimConsumer:
 class Worker:
     """Mutable state: its tasks, and whether it is stopped."""
 
-    def __init__(
-        self, world: "World", number: int, checkpoints: type[Checkpoints], counting: type[Counting]
-    ) -> None:
+    def __init__(self, world: "World", number: int, checkpoints: type[Checkpoints], counting: type[Counting]) -> None:
         self.world = world
         self.name = f"w{number}"
         self.consumer = SimConsumer(self)

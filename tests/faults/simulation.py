@@ -11,7 +11,7 @@ and time are stand-ins. Everything follows from the seed: `python -m tests.fault
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from random import Random
@@ -24,15 +24,14 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stream_app.core import cells as layout
-from stream_app.core.processor import Partition
-from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.agents import Counting
 from stream_app.worker.checkpoint import Checkpoints
 from stream_app.worker.instruments import Instruments
-from tests.faults.logs import RULES, Gaps, Log, fold, log, truth_of
+from tests.faults.logs import Log, log
 from tests.faults.memory_redis import MemoryRedis
+from tests.faults.oracle import Oracle
 from tests.faults.sim_worker import APP, Worker
-from tests.faults.virtual_time import Deadlock, VirtualTime
+from tests.faults.virtual_time import DeadlockError, VirtualTime
 
 TIMEOUT_S: Final = 0.5
 SESSION_S: Final = 1.0
@@ -42,6 +41,8 @@ PATIENCE_S: Final = 60.0
 NOTICED_S: Final = 5.0
 """Virtual seconds in which a rollback of an idle partition must be repaired."""
 STORM_STEPS: Final = 40
+SAVED_FOR_LATER: Final = 4
+"""The last batches of every log arrive only when the faults are over."""
 KINDS: Final = (
     "kill", "stop", "rebalance", "lost_request", "lost_reply", "late_command", "redis_down", "roll_back", "wipe",
     "full", "retention", "recreate", "offsets_reset", "kafka_error", "broker_down", "lost_fetch",
@@ -62,8 +63,8 @@ class Topic(str):
 PARTITIONS: Final = (TP(Topic("events"), 0), TP(Topic("events"), 1))
 
 
-class Violation(Exception):
-    """What must never happen has happened."""
+def _key(tp: TP) -> bytes:
+    return layout.partition_key(APP, tp.topic, tp.partition).encode()
 
 
 class Variant(NamedTuple):
@@ -100,13 +101,13 @@ def _instruments() -> Instruments:
 class World:
     """Everything outside the workers. Mutable state: all of it, for one schedule."""
 
-    def __init__(self, seed: int, variant: Variant, loop: VirtualTime) -> None:
+    def __init__(self, seed: int, variant: Variant, kinds: Iterable[str], loop: VirtualTime) -> None:
         self.seed = seed
         self.loop = loop
-        self.chance = Random(seed)  # noqa: S311 a simulation, no secret
+        self.chance = Random(seed)
         self.instruments = _instruments()
         self._variant = variant
-        self.kinds = frozenset(self.chance.sample(KINDS, self.chance.randrange(1, 7)))
+        self.kinds = frozenset(kinds or self.chance.sample(KINDS, self.chance.randrange(1, 7)))
         self.is_stormy = True
         self.story: deque[str] = deque(maxlen=400)
         self.faults: list[str] = []
@@ -123,12 +124,7 @@ class World:
         self.redis = MemoryRedis(self._changed)
         self._connections = 0
         self._is_redis_down = False
-        # the oracle: incarnation -> (log, first offset), and what is believed of each image
-        self._genesis: dict[bytes, tuple[int, int]] = {}
-        self._undecided: dict[bytes, int] = {}
-        self._gaps: dict[tuple[bytes, int, int], Gaps] = {}
-        self._before: dict[bytes, tuple[bytes, int, Gaps]] = {}
-        self._began: dict[int, set[int]] = {}
+        self._oracle = Oracle(self.logs)
         # the group
         self.workers: list[Worker] = []
         self._assignment: dict[str, tuple[TP, ...]] = {}
@@ -218,53 +214,14 @@ class World:
         self.violation = self.violation or violation
 
     def _changed(self, key: bytes, names: frozenset[bytes]) -> None:
-        if names <= {b"@alive", b"@tok"} or self.violation:
-            return
         fields = self.redis.hashes.get(key)
-        if fields is None:
+        if fields is None or names <= {b"@alive", b"@tok"} or self.violation:
             return
-        tp = next(tp for tp in PARTITIONS if key == layout.partition_key(APP, tp.topic, tp.partition).encode())
-        try:
-            self._judge(tp, key, {name.decode(): value for name, value in fields.items()})
-        except (KeyError, ValueError) as error:
-            self._found(f"partition {tp.partition}: not a whole state ({error!r})")
-
-    def _judge(self, tp: TP, key: bytes, fields: dict[str, bytes]) -> None:
-        """Compare a stored image with the fold of the log below its offset."""
-        offset, incarnation = int(fields[layout.OFFSET]), fields[layout.INCARNATION]
-        state, _ = Partition.restore(PLAN, RULES, fields)
-        head = state.head
-        number, first = self._genesis.setdefault(incarnation, (self.logs[tp].number, head.first_offset))
-        if head.applied and incarnation in self._undecided:
-            # The log was created anew before anything was stored: the first write shows which of the two is counted.
-            older = self._undecided.pop(incarnation)
-            if truth_of(state) == fold(older, first).below(offset):
-                number, first = self._genesis[incarnation] = older, first
-        skipped = offset - head.first_offset - head.applied
-        self.tell(f"partition {tp.partition} stored at {offset} ({head.applied} applied)")
-        truth = truth_of(state)
-        wrong = f"skipped {head.skipped_offsets}, should be {skipped}" if head.skipped_offsets != skipped else ""
-        if not wrong:
-            for gaps in self._possible_gaps(key, incarnation, offset, skipped, number):
-                expected = fold(number, first, gaps).below(offset)
-                if truth == expected:
-                    self._gaps[incarnation, offset, skipped] = gaps
-                    self._before[key] = incarnation, offset, gaps
-                    return
-                wrong = wrong or truth.against(expected)
-        self._found(f"partition {tp.partition} at {offset} of log {number}: {wrong}")
-
-    def _possible_gaps(self, key: bytes, incarnation: bytes, offset: int, skipped: int, number: int) -> Iterator[Gaps]:
-        """Yield what may have been lost to retention below `offset`: only what really was not there any more."""
-        if (known := self._gaps.get((incarnation, offset, skipped))) is not None:
-            yield known
-        before = self._before.get(key)
-        gaps = before[2] if before and before[0] == incarnation else ()
-        yield gaps
-        if before and before[0] == incarnation:
-            for begin in sorted(self._began.get(number, ())):
-                if before[1] < begin <= offset:
-                    yield (*gaps, (before[1], begin))
+        tp = next(tp for tp in PARTITIONS if key == _key(tp))
+        self.tell(f"partition {tp.partition} stored at {fields.get(b'@off', b'?').decode()}")
+        wrong = self._oracle.judge(tp, {name.decode(): value for name, value in fields.items()})
+        if wrong:
+            self._found(f"partition {tp.partition} {wrong}")
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
@@ -292,11 +249,11 @@ class World:
         if not any(worker.is_alive for worker in self.workers):
             self._start()
         for tp in PARTITIONS:
-            self.ends[tp] = max(self.ends[tp], self.logs[tp].ends()[-2])
+            self.ends[tp] = self.logs[tp].ends()[-SAVED_FOR_LATER]
         await self._rebalance()
         await self._until_all_is_counted(PATIENCE_S, "after the storm")
-        if self.violation:
-            return
+        while self._tasks and not self.violation:
+            await asyncio.sleep(0.1)
         self.redis.fsync()
         for tp in PARTITIONS:
             self.ends[tp] = self.logs[tp].ends()[-1]
@@ -321,8 +278,7 @@ class World:
             await asyncio.sleep(0.1)
 
     def _offset(self, tp: TP) -> int:
-        key = layout.partition_key(APP, tp.topic, tp.partition).encode()
-        fields = self.redis.hashes.get(key)
+        fields = self.redis.hashes.get(_key(tp))
         return int(fields.get(b"@off", b"-1")) if isinstance(fields, dict) else -1
 
     def _is_counted(self, tp: TP) -> bool:
@@ -342,7 +298,7 @@ class World:
     def _produce(self) -> None:
         for tp in PARTITIONS:
             if self.chance.random() < 0.6:
-                later = [end for end in self.logs[tp].ends() if end > self.ends[tp]]
+                later = [end for end in self.logs[tp].ends()[:-SAVED_FOR_LATER] if end > self.ends[tp]]
                 if later:
                     self.ends[tp] = later[min(len(later) - 1, self.chance.randrange(3))]
 
@@ -413,7 +369,7 @@ class World:
                 if joined:
                     owner = joined[index % len(joined)].name
                     self._assignment[owner] = (*self._assignment.get(owner, ()), tp)
-            self.tell(f"assigned {({name: [tp.partition for tp in tps] for name, tps in self._assignment.items()})}")
+            self.tell(f"assigned { ({name: [tp.partition for tp in tps] for name, tps in self._assignment.items()}) }")
             for worker in joined:
                 worker.follow(self.watched(worker, worker.assign(self._assignment.get(worker.name, ()))))
         if late:
@@ -469,7 +425,7 @@ class World:
         if not ends or tp in self._recreated:
             return False
         self.begins[tp] = self.chance.choice(ends)
-        self._began.setdefault(self.logs[tp].number, set()).add(self.begins[tp])
+        self._oracle.retained(tp, self.begins[tp])
         self.tell(f"partition {tp.partition} now begins at {self.begins[tp]}")
         return True
 
@@ -479,14 +435,9 @@ class World:
             return False
         self._recreated.add(tp)
         number = SECOND_LOG + self.chance.randrange(3)
-        fields = self.redis.hashes.get(layout.partition_key(APP, tp.topic, tp.partition).encode(), {})
-        if fields and not layout.unpack_head(fields[b"@head"]).applied:
-            incarnation = fields[b"@inc"]
-            older, first = self._genesis[incarnation]
-            self._undecided[incarnation] = older
-            self._genesis[incarnation] = number, first
         self.logs[tp] = log(number)
-        self.ends[tp] = self.chance.choice(self.logs[tp].ends())
+        self._changed(_key(tp), frozenset((b"@off",)))
+        self.ends[tp] = self.chance.choice(self.logs[tp].ends()[:-SAVED_FOR_LATER])
         self.committed.pop(tp, None)
         self.tell(f"partition {tp.partition} is created anew, with {self.ends[tp]} offsets")
         for worker in self.workers:
@@ -553,16 +504,16 @@ def _told_to(world: World) -> Iterator[None]:
         structlog.configure(**before)
 
 
-def simulate(seed: int, variant: Variant = REAL) -> Outcome:
-    """Run one schedule to its end, or to the first violation."""
+def simulate(seed: int, variant: Variant = REAL, kinds: Iterable[str] = ()) -> Outcome:
+    """Run one schedule to its end, or to the first violation; `kinds` of faults instead of those that the seed draws."""
     loop = VirtualTime()
     asyncio.set_event_loop(loop)
     try:
-        world = World(seed, variant, loop)
+        world = World(seed, variant, kinds, loop)
         with _told_to(world):
             try:
                 loop.run_until_complete(world.run())
-            except Deadlock:
+            except DeadlockError:
                 world._found("everybody waits for somebody else")
             counted = sum(world._offset(tp) for tp in PARTITIONS)
             leftovers = asyncio.all_tasks(loop)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Nothing is ready and nothing will be: everybody waits for somebody else."""
 
 
@@ -16,7 +16,7 @@ class _NoSelector:
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
-            raise Deadlock
+            raise DeadlockError
         self._loop.now_s += timeout
         return []
 
