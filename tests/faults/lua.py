@@ -19,7 +19,26 @@ _TOKEN: Final = re.compile(
     r"\s+|--[^\n]*|(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d+)?)|(?P<string>'[^'\n]*'|\"[^\"\n]*\")"
     r"|(?P<sign>\.\.|==|~=|<=|>=|[-+*/%#<>=(){}\[\],;.:])"
 )
-_WORDS: Final = frozenset(["and", "do", "else", "elseif", "end", "false", "for", "if", "in", "local", "nil", "not", "or", "return", "then", "true"])
+_WORDS: Final = frozenset(
+    [
+        "and",
+        "do",
+        "else",
+        "elseif",
+        "end",
+        "false",
+        "for",
+        "if",
+        "in",
+        "local",
+        "nil",
+        "not",
+        "or",
+        "return",
+        "then",
+        "true",
+    ]
+)
 _BINARY: Final[tuple[tuple[str, ...], ...]] = (
     ("or",), ("and",), ("<", ">", "<=", ">=", "~=", "=="), ("..",), ("+", "-"), ("*", "/", "%"),
 )  # fmt: skip

@@ -4,10 +4,8 @@ A mutant changes the text of a script or overrides one decision; everything else
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
-
-from faust.types import TP
 
 from stream_app.worker.agents import Counting
 from stream_app.worker.batches import RecordBatch

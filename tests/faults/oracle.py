@@ -26,6 +26,9 @@ class Oracle:
         self._gaps: dict[tuple[bytes, int, int], Gaps] = {}
         self._before: dict[TP, tuple[bytes, int, Gaps]] = {}
         self._began: dict[int, set[int]] = {}
+        self._published: dict[tuple[bytes, str, int], bytes] = {}
+        self.reused: list[str] = []
+        """Fields whose content changed under one sequence number: a reader that saw the first would keep it."""
 
     def retained(self, tp: TP, begin: int) -> None:
         """Note that the log of a partition now begins at `begin`."""
@@ -42,6 +45,10 @@ class Oracle:
         offset, incarnation = int(fields[layout.OFFSET]), fields[layout.INCARNATION]
         state, _ = Partition.restore(PLAN, RULES, fields)
         head, truth = state.head, truth_of(state)
+        for name, sequence in state.cells.sequences.items():
+            published = self._published.setdefault((incarnation, name, sequence), fields[name])
+            if layout.unpack_rows(published) != layout.unpack_rows(fields[name]):
+                self.reused.append(f"partition {tp.partition}: {name} changed under sequence number {sequence}")
         number = self._number(tp, incarnation, truth, head.first_offset, offset)
         skipped = offset - head.first_offset - head.applied
         if head.skipped_offsets != skipped:

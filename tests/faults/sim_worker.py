@@ -53,7 +53,12 @@ class Link:
         worker = self._worker
         parts = [part if isinstance(part, bytes) else str(part).encode() for part in keys_and_arguments]
         await worker.gate()
-        return await worker.passing(worker.world.ask(script, parts[:numkeys], parts[numkeys:]))
+        worker.world.step(worker)
+        await asyncio.sleep(0)  # here a process that was killed ends: nothing is sent
+        reply = await worker.passing(worker.world.ask(worker, script, parts[:numkeys], parts[numkeys:]))
+        worker.world.step(worker)
+        await asyncio.sleep(0)
+        return reply
 
 
 class SimConsumer:

@@ -5,7 +5,8 @@
 
 After every write: the stored state is that of the log below `@off`, no more, no less (safety). In the end: everything
 is counted, by live owners (liveness). The workers run the real `Checkpoints`, `Counting` and `Partition`; Redis, Kafka
-and time are stand-ins. Everything follows from the seed: `python -m tests.faults.simulation SEED` tells the story.
+and time are stand-ins. Everything follows from the seed: `python -m tests.faults.simulation SEED` tells the story,
+`python -m tests.faults.simulation 0 5000` tries many.
 """
 
 import asyncio
@@ -86,6 +87,8 @@ class Outcome(NamedTuple):
     faults: tuple[str, ...]
     story: tuple[str, ...]
     counted: int
+    reused: tuple[str, ...]
+    steps: int
 
     def __str__(self) -> str:
         tail = "\n".join(self.story)
@@ -101,13 +104,15 @@ def _instruments() -> Instruments:
 class World:
     """Everything outside the workers. Mutable state: all of it, for one schedule."""
 
-    def __init__(self, seed: int, variant: Variant, kinds: Iterable[str], loop: VirtualTime) -> None:
+    def __init__(
+        self, seed: int, variant: Variant, kinds: Iterable[str] | None, kill_at: int, loop: VirtualTime
+    ) -> None:
         self.seed = seed
         self.loop = loop
         self.chance = Random(seed)
         self.instruments = _instruments()
         self._variant = variant
-        self.kinds = frozenset(kinds or self.chance.sample(KINDS, self.chance.randrange(1, 7)))
+        self.kinds = frozenset(self.chance.sample(KINDS, self.chance.randrange(1, 7)) if kinds is None else kinds)
         self.is_stormy = True
         self.story: deque[str] = deque(maxlen=400)
         self.faults: list[str] = []
@@ -121,10 +126,12 @@ class World:
         self._lost_fetches: set[tuple[TP, int]] = set()
         self._recreated: set[TP] = set()
         # Redis
+        self.steps = 0
+        self._kill_at = kill_at
         self.redis = MemoryRedis(self._changed)
         self._connections = 0
         self._is_redis_down = False
-        self._oracle = Oracle(self.logs)
+        self.oracle = Oracle(self.logs)
         # the group
         self.workers: list[Worker] = []
         self._assignment: dict[str, tuple[TP, ...]] = {}
@@ -152,7 +159,13 @@ class World:
         self._lost_fetches.add((tp, position))
         return True
 
-    async def ask(self, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
+    def step(self, worker: Worker) -> None:
+        """Count a step of a worker; it may be its last."""
+        self.steps += 1
+        if self.steps == self._kill_at and worker.is_alive:
+            self._kill(worker)
+
+    async def ask(self, worker: Worker, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
         """Carry a script to Redis, and the answer back; either way may fail, and the client waits only so long."""
         chance, connection = self.chance, self._connections
         answer: asyncio.Future[Any] = self.loop.create_future()
@@ -172,6 +185,7 @@ class World:
             except RedisError as error:
                 fail(error)
                 return
+            self.step(worker)
             if not is_reply_lost:
                 self.loop.call_later(down, lambda: answer.done() or answer.set_result(reply))
 
@@ -219,7 +233,7 @@ class World:
             return
         tp = next(tp for tp in PARTITIONS if key == _key(tp))
         self.tell(f"partition {tp.partition} stored at {fields.get(b'@off', b'?').decode()}")
-        wrong = self._oracle.judge(tp, {name.decode(): value for name, value in fields.items()})
+        wrong = self.oracle.judge(tp, {name.decode(): value for name, value in fields.items()})
         if wrong:
             self._found(f"partition {tp.partition} {wrong}")
 
@@ -252,8 +266,8 @@ class World:
             self.ends[tp] = self.logs[tp].ends()[-SAVED_FOR_LATER]
         await self._rebalance()
         await self._until_all_is_counted(PATIENCE_S, "after the storm")
-        while self._tasks and not self.violation:
-            await asyncio.sleep(0.1)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=PATIENCE_S)
         self.redis.fsync()
         for tp in PARTITIONS:
             self.ends[tp] = self.logs[tp].ends()[-1]
@@ -315,11 +329,13 @@ class World:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _kill(self) -> bool:
+    def _kill_one(self) -> bool:
         alive = [worker for worker in self.workers if worker.is_alive]
-        if not alive:
-            return False
-        worker = self.chance.choice(alive)
+        if alive:
+            self._kill(self.chance.choice(alive))
+        return bool(alive)
+
+    def _kill(self, worker: Worker) -> None:
         self.tell(f"{worker.name} is killed")
         worker.kill()
 
@@ -329,7 +345,6 @@ class World:
             await self._rebalance()
 
         self._background(replace())
-        return True
 
     def _stop(self) -> bool:
         running = [worker for worker in self.workers if worker.is_alive and not worker.is_stopped]
@@ -425,7 +440,7 @@ class World:
         if not ends or tp in self._recreated:
             return False
         self.begins[tp] = self.chance.choice(ends)
-        self._oracle.retained(tp, self.begins[tp])
+        self.oracle.retained(tp, self.begins[tp])
         self.tell(f"partition {tp.partition} now begins at {self.begins[tp]}")
         return True
 
@@ -471,7 +486,7 @@ class World:
 
 
 _ACTIONS: Final[dict[str, Callable[[World], bool]]] = {
-    "kill": World._kill,
+    "kill": World._kill_one,
     "stop": World._stop,
     "rebalance": World._reassign,
     "redis_down": World._redis_down,
@@ -504,12 +519,16 @@ def _told_to(world: World) -> Iterator[None]:
         structlog.configure(**before)
 
 
-def simulate(seed: int, variant: Variant = REAL, kinds: Iterable[str] = ()) -> Outcome:
-    """Run one schedule to its end, or to the first violation; `kinds` of faults instead of those that the seed draws."""
+def simulate(seed: int, variant: Variant = REAL, kinds: Iterable[str] | None = None, kill_at: int = 0) -> Outcome:
+    """Run one schedule to its end, or to the first violation.
+
+    `kinds` are the faults, instead of those that the seed draws. With `kill_at`, whoever does the step of that number
+    (a script before it is sent, when Redis has run it, when its answer is there) dies in it.
+    """
     loop = VirtualTime()
     asyncio.set_event_loop(loop)
     try:
-        world = World(seed, variant, kinds, loop)
+        world = World(seed, variant, kinds, kill_at, loop)
         with _told_to(world):
             try:
                 loop.run_until_complete(world.run())
@@ -520,13 +539,32 @@ def simulate(seed: int, variant: Variant = REAL, kinds: Iterable[str] = ()) -> O
             for task in leftovers:
                 task.cancel()
             loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
-        return Outcome(seed, world.violation, tuple(world.faults), tuple(world.story), counted)
+        return Outcome(
+            seed,
+            world.violation,
+            tuple(world.faults),
+            tuple(world.story),
+            counted,
+            tuple(world.oracle.reused),
+            world.steps,
+        )
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
+def main(arguments: list[str]) -> int:
+    """Tell the story of one seed, or try the seeds of a range: `simulation SEED [END]`. Returns the exit status."""
+    first = int(arguments[0])
+    if len(arguments) == 1:
+        outcome = simulate(first)
+        sys.stdout.write(f"{outcome}\nkinds of faults: {sorted(set(outcome.faults))}\n")
+        return int(bool(outcome.violation))
+    bad = [outcome for seed in range(first, int(arguments[1])) if (outcome := simulate(seed)).violation]
+    sys.stdout.writelines(f"seed {outcome.seed}: {outcome.violation:.200}\n" for outcome in bad)
+    sys.stdout.write(f"{int(arguments[1]) - first} schedules, {len(bad)} violations\n")
+    return int(bool(bad))
+
+
 if __name__ == "__main__":
-    outcome = simulate(int(sys.argv[1]))
-    sys.stdout.write(f"{outcome}\nkinds of faults: {sorted(set(outcome.faults))}\n")
-    sys.exit(bool(outcome.violation))
+    sys.exit(main(sys.argv[1:]))
