@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +183,54 @@ def ensure() -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(as_json: bool) -> None:
+    """Show what is stored of each partition."""
+    from stream_app.worker import operations
+
+    reports = _on_redis(lambda redis, settings: operations.inspect(redis, settings))
+    if as_json:
+        click.echo(json.dumps([report._asdict() for report in reports], indent=2))
+        return
+    for r in reports:
+        outcomes = ", ".join(f"{number:,} {name}" for name, number in r.outcomes.items() if number)
+        click.echo(
+            f"partition {r.partition}: offset {r.offset:,} of {r.end_offset:,}, owner {r.owner or 'none'}, "
+            f"{r.panes} panes, {r.hours} hours, {r.slices} slices, {r.stored_bytes:,} bytes; "
+            f"{outcomes or 'nothing counted yet'}"
+        )
+
+
+@main.group()
+def partition() -> None:
+    """Decide about a partition that is refused (stop its workers first, or let them be fenced)."""
+
+
+@partition.command()
+@click.argument("number", type=int)
+@click.option("--yes", is_flag=True, required=True, help="Yes, this log continues those counts.")
+def adopt(number: int, yes: bool) -> None:
+    """Keep the counts, and continue them on the log that is there now, from its start."""
+    from stream_app.worker import operations
+
+    del yes
+    _on_redis(lambda redis, settings: operations.adopt(redis, settings, number))
+    click.echo(f"partition {number}: its next owner continues on the present log")
+
+
+@partition.command()
+@click.argument("number", type=int)
+@click.option("--yes", is_flag=True, required=True, help="Yes, forget this partition's counts.")
+def reset(number: int, yes: bool) -> None:
+    """Forget the counts, and count from the log's start."""
+    from stream_app.worker import operations
+
+    del yes
+    _on_redis(lambda redis, settings: operations.reset(redis, settings, number))
+    click.echo(f"partition {number}: its next owner counts from the log's start")
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the events."""
     from stream_app.core import codec
@@ -192,14 +240,34 @@ def schema() -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def config(as_json: bool) -> None:
+@click.option("--example", is_flag=True, help="Print .env.example: every setting with its default.")
+def config(as_json: bool, example: bool) -> None:
     """Print the settings in effect, secrets masked."""
+    if example:
+        click.echo(configuration.example(), nl=False)
+        return
     effective = configuration.shown(configuration.load())
     if as_json:
         click.echo(json.dumps(effective, indent=2))
     else:
         for name, value in effective.items():
             click.echo(f"{name}={value}")
+
+
+def _on_redis(operate: Callable[[Any, "Settings"], Awaitable[Any]]) -> Any:
+    """Run one operation on the configured Redis, after checking that it can be the state of record."""
+    settings = _settings()
+    from stream_app.worker import store
+
+    async def run() -> Any:
+        redis = store.connect(settings.redis)
+        try:
+            await store.check(redis, settings.redis.url)
+            return await operate(redis, settings)
+        finally:
+            await redis.aclose()
+
+    return asyncio.run(run())
 
 
 def _report(figures: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 def once(plan: Plan, *, as_json: bool) -> None:
     """Replay the Open Bandit files, count them, print what came of it, and leave nothing behind."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     directory = plan.data or open_bandit.DATA
     logs = open_bandit.scan(directory)
     with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
@@ -70,13 +70,13 @@ def once(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        _print_rates(Console(), result["slices"])  # type: ignore[arg-type]  # a list of slices
+        _print_rates(_console(), result["slices"])  # type: ignore[arg-type]  # a list of slices
         Console().print(f"{result['records']:,} records: " + ", ".join(f"{n:,} {o}" for o, n in outcomes.items() if n))
 
 
 def live(plan: Plan) -> None:
     """Replay the Open Bandit files, then run the shop until interrupted, and leave nothing behind."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     directory = plan.data or open_bandit.DATA
     logs = open_bandit.scan(directory)
     try:
@@ -220,6 +220,12 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console that is wide enough for its tables also where there is no terminal."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=110)
 
 
 def _bar(console: Console, total: int | None, what: str = "replaying") -> _Bar:

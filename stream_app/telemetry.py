@@ -38,12 +38,10 @@ def configure(form: Literal["auto", "console", "json"], level: str, count: Calla
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: structlog.typing.Processor = (
+    last: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if is_console:
         # Plain tracebacks: the rich ones print local variables, and with them what may be secret.
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if is_console
-        else structlog.processors.JSONRenderer()
-    )
+        last = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

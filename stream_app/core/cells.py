@@ -29,6 +29,9 @@ LAYOUT_VERSION: Final = 1
 OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
 HEAD, DIRECTORY, SLICES, LAYOUT, ALIVE = "@head", "@dir", "@slices", "@layout", "@alive"
 
+ANY_LOG: Final = "*"
+"""Value of `@log` by which an operator lets the state continue on whatever log is there."""
+
 OUTCOMES: Final = ("counted", "duplicate", "late", "future", "unmatched", "rejected")
 """Each record ends in exactly one of these."""
 
@@ -47,7 +50,9 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     """What is known of a partition at `@off`.
 
     `applied` is the number of records that led there from `first_offset`, `skipped_offsets` the number of offsets that
-    held none; `anchor` is the fingerprint of the last record applied, at `anchor_offset`.
+    held none; `anchor` is the fingerprint of the last record applied, at `anchor_offset`. `lost_offsets` were removed
+    by retention before they were counted: windows that begin before `gap_ms` (wall clock, when that was found) may
+    lack some. Until `@off` reaches `replay_to`, a state that was lost is being counted anew.
     """
 
     applied: int = 0
@@ -62,6 +67,9 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     written_ms: int = 0
     anchor_offset: int = 0
     anchor: int = 0
+    lost_offsets: int = 0
+    gap_ms: int = 0
+    replay_to: int = 0
 
 
 class Alive(msgspec.Struct, array_like=True, frozen=True):

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -173,6 +173,11 @@ def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
             "Whether the window has all there is, 1 or 0.",
             lambda w: float(w.complete),
         ),
+        (
+            "lynceus_window_gapped",
+            "Whether the window reaches back to records that were lost before they were counted, 1 or 0.",
+            lambda w: float(w.gapped),
+        ),
     )
     for name, text, read in facts:
         family = GaugeMetricFamily(name, text, labels=["window"])
@@ -182,15 +187,27 @@ def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
 
 
 def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
-    """Yield what became of all records that the stored state has seen; it begins anew when the state does."""
-    records = CounterMetricFamily("lynceus_records", "Records by what became of them.", labels=["outcome"])
+    """Yield what became of all records that the stored state has seen.
+
+    Gauges, for they can fall: an unmatched click is counted when its impression comes, and a state can begin anew.
+    """
+    yield GaugeMetricFamily(
+        "lynceus_replaying",
+        "Whether a partition's state was lost and is being counted anew, 1 or 0.",
+        value=float(snapshot.replaying),
+    )
+    records = GaugeMetricFamily(
+        "lynceus_stored_records", "Records in the stored state, by what became of them.", labels=["outcome"]
+    )
     for outcome, number in snapshot.pipeline.outcomes.items():
         records.add_metric([outcome], number)
     yield records
     counts = dict.fromkeys((*REASONS, OTHER), 0)
     for reason, number in snapshot.pipeline.rejected.items():
         counts[reason if reason in counts else OTHER] += number
-    rejected = CounterMetricFamily("lynceus_rejected_records", "Rejected records by reason.", labels=["reason"])
+    rejected = GaugeMetricFamily(
+        "lynceus_stored_rejected_records", "Rejected records in the stored state, by reason.", labels=["reason"]
+    )
     for reason, number in counts.items():
         rejected.add_metric([reason], number)
     yield rejected

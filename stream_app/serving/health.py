@@ -41,6 +41,16 @@ def is_catching_up(state: PartitionState, at_ms: int) -> bool:
     return lag_records(state) > 0 and state_of(state, at_ms) != "lost"
 
 
+def is_replaying(state: PartitionState) -> bool:
+    """Say whether a state that was lost is still being counted anew."""
+    return state.is_claimed and state.offset < state.head.replay_to
+
+
+def gap_ms(states: Sequence[PartitionState]) -> int:
+    """Return since when (ms) all that the log held has been counted; windows that begin earlier may lack records."""
+    return max((state.head.gap_ms for state in states), default=0)
+
+
 def partition_view(state: PartitionState, at_ms: int) -> PartitionView:
     """Return what readers see of a partition."""
     alive = state.alive
@@ -69,6 +79,8 @@ def reasons(states: Sequence[PartitionState], at_ms: int) -> tuple[str, ...]:
                 found.append(f"{name} has no owner")
             case "behind":
                 found.append(f"{name} is {_count(lag_records(state), 'record')} behind")
+        if is_replaying(state):
+            found.append(f"{name} lost its state and is counted anew: {state.offset:,} of {state.head.replay_to:,}")
         if state.fault:
             found.append(f"{name}: {state.fault}")
     if len(found) > MAX_REASONS:

@@ -36,6 +36,8 @@ class Answer(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     complete: bool
+    replaying: bool
+    gapped: bool
     maturity: float
     estimate: Estimate | None
     measures: dict[str, int | float]
@@ -66,6 +68,8 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         window.start_ms,
         window.end_ms,
         window.complete,
+        view.snapshot.replaying,
+        window.gapped,
         window.maturity,
         lower(metric, total, meaning.index),
         measures_of(meaning, total),

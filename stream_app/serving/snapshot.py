@@ -42,12 +42,16 @@ class Contrast(msgspec.Struct, frozen=True):
 
 
 class WindowView(msgspec.Struct, frozen=True):
-    """One window. `maturity` is the share of its impressions that had their whole click window."""
+    """One window. `maturity` is the share of its impressions that had their whole click window.
+
+    `gapped`: it reaches back to a time of which records were lost to retention before they were counted.
+    """
 
     start_ms: int
     end_ms: int
     length_ms: int
     complete: bool
+    gapped: bool
     maturity: float
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
@@ -95,7 +99,10 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All that readers see, at one moment. `folded_pairs` surfaces x arms are shown as surface `other`."""
+    """All that readers see, at one moment. `folded_pairs` surfaces x arms are shown as surface `other`.
+
+    `replaying`: a partition's state was lost and is being counted anew, so everything is too low.
+    """
 
     build: str
     title: str
@@ -105,6 +112,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     watermark_ms: int | None
     sealed_ms: int | None
     complete: bool
+    replaying: bool
     incomplete_because: tuple[str, ...]
     folded_pairs: int
     windows: dict[str, WindowView]

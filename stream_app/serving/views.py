@@ -30,6 +30,7 @@ from stream_app.statistics.lowering import contrast, lower
 
 MAX_PAIRS: Final = 200
 """Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""
+POINT_AT_LEAST: Final = 20
 SERIES_POINTS: Final = 60
 CONTRASTS: Final = (
     ("personalized", "holdout"),
@@ -112,6 +113,7 @@ def build_view(
         watermark_ms=watermark.at_ms if newest else None,
         sealed_ms=watermark.sealed_before_ms if newest else None,
         complete=not because,
+        replaying=any(health.is_replaying(state) for state in states),
         incomplete_because=because,
         folded_pairs=len(pairs[ALL]) - len(shown),
         windows={
@@ -152,7 +154,11 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
 
 
 def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
-    """Return the last hour before `end_ms` of `surface` (`all` = of every one) by minute and arm."""
+    """Return the last hour before `end_ms` of `surface` (`all` = of every one) by minute and arm.
+
+    A minute with fewer than `POINT_AT_LEAST` in a metric's denominator has no point: a line drawn through the
+    rates of a handful shows chance.
+    """
     if not steps:
         return Series(STEP_MS, surface, ())
     newest = max(steps)
@@ -162,7 +168,13 @@ def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
         for (of, arm), tally in steps.get(start, {}).items():
             if surface in (ALL, of):
                 add_into(arms.setdefault(arm, [0] * len(tally)), tally)
-        estimates = {arm: estimates_of(meaning, tally) for arm, tally in sorted(arms.items())}
+        estimates = {
+            arm: {
+                name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
+                for name, estimate in estimates_of(meaning, tally).items()
+            }
+            for arm, tally in sorted(arms.items())
+        }
         points.append(Point(start, min(start + STEP_MS, end_ms), estimates))
     return Series(STEP_MS, surface, tuple(points))
 
@@ -210,11 +222,13 @@ def _window_view(
         settled_ms = watermark_ms - meaning.click_window_ms
         unsettled = windows.unsettled(name, settled_ms)
         maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
+    is_gapped = start_ms < health.gap_ms(states)
     return WindowView(
         start_ms,
         end_ms,
         end_ms - start_ms,
-        is_whole and has_all,
+        is_whole and has_all and not is_gapped,
+        is_gapped,
         maturity,
         tuple(
             Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally))

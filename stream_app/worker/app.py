@@ -30,6 +30,10 @@ log = structlog.get_logger("lynceus.worker")
 CLAIM_EVERY_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0
 NEVER: Final = 2**53
+STALLED_MS: Final = 30_000
+"""With records waiting and none counted for so long, the process ends: a supervisor starts another."""
+STALLED_STATUS: Final = 70
+WATCH_REDIS_EVERY_S: Final = 5.0
 
 
 class _Boot(BootStrategy):
@@ -78,7 +82,9 @@ class App(faust.App):
             table_standby_replicas=0,
             topic_allow_declare=False,
             topic_disable_leader=True,
+            # Both bound what waits to be counted: eight messages, each what one fetch brings for a partition.
             stream_buffer_maxsize=8,
+            consumer_max_fetch_size=512 * 1024,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             web_enabled=False,
@@ -102,7 +108,7 @@ class App(faust.App):
             measures=[measure.name for measure in MEASURES],
             rules=rules,
             configuration=layout.fingerprint(MEASURES, rules._asdict().items()),
-            now_ms=lambda: time.time_ns() // 1_000_000,
+            now_ms=now_ms,
             clock_s=time.monotonic,
         )
 
@@ -138,6 +144,11 @@ class App(faust.App):
         await super().on_shutdown()
         self.vitals.stop()
         await self.redis.aclose()
+
+
+def now_ms() -> int:
+    """Return the wall clock."""
+    return time.time_ns() // 1_000_000
 
 
 def rules_of(counting: CountingSettings) -> Rules:
@@ -190,10 +201,28 @@ def create_app(settings: Settings) -> App:
     @app.task
     async def keep_claims() -> None:
         """Claim what is wanted, and show that the owners live."""
+        checkpoints = app.checkpoints
         while not app.should_stop:
             await app.sleep(CLAIM_EVERY_S)
-            await app.checkpoints.claim_wanted()
-            await app.checkpoints.verify()
-            app.instruments.claimed(len(app.checkpoints.claims))
+            await checkpoints.claim_wanted()
+            await checkpoints.verify()
+            app.instruments.claimed(len(checkpoints.claims), checkpoints.refusal())
+            if stalled := checkpoints.stalled(now_ms(), STALLED_MS):
+                # A loop that does not get on cannot be trusted to stop in order. All that counts is in Redis.
+                log.critical("no progress", partition=stalled.tp.partition, waiting=stalled.end - stalled.position)
+                os._exit(STALLED_STATUS)
+
+    @app.task
+    async def watch_redis() -> None:
+        """Stop counting while Redis is not what the state of record must be."""
+        while not app.should_stop:
+            await app.sleep(WATCH_REDIS_EVERY_S)
+            app.instruments.forgot(app.checkpoints.forgotten())
+            try:
+                await store.check(app.redis, settings.redis.url)
+            except store.UnreachableError:
+                continue  # the claims find that out by themselves
+            except LynceusError as error:
+                app.checkpoints.halt_all(str(error))
 
     return app

@@ -11,6 +11,7 @@ A reply that did not come is never answered by sending again: the next claim tel
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -37,6 +38,7 @@ RECLAIM_AFTER_S: Final = 0.25
 RECLAIM_AT_MOST_S: Final = 2.0
 ALIVE_EVERY_S: Final = 1.0
 FENCED_WAIT_S: Final = 2.0
+REFUSED_WAIT_S: Final = 10.0
 
 
 class Log(Protocol):
@@ -76,6 +78,8 @@ class Claim:
     incarnation: str
     anchor: tuple[int, int] | None = None
     """(offset, digest) of the last record applied before the claim, until it has been seen again in the log."""
+    adopted: str = ""
+    """Identity of the log that this state continues on, where it is not the one stored."""
     reread: int = -1
     """Where a hole was met that is being read again."""
     stale: list[str] = field(default_factory=list)
@@ -98,7 +102,7 @@ class Wanted:
     attempts: int = 0
     due_s: float = 0.0
     refused: str = ""
-    """Why it cannot be claimed without an operator; it is then left alone."""
+    """Why it cannot be claimed without an operator."""
 
 
 class Checkpoints:
@@ -149,8 +153,10 @@ class Checkpoints:
         """Try to claim what is wanted and due; what fails is tried again later, less and less often."""
         async with self._claiming:
             now = self._clock_s()
-            due = [wanted for wanted in self.wanted.values() if not wanted.refused and wanted.due_s <= now]
-            due = [wanted for wanted in due if wanted.tp in self._source().owned()]
+            due = [wanted for wanted in self.wanted.values() if wanted.due_s <= now]
+            if due:
+                owned = self._source().owned()
+                due = [wanted for wanted in due if wanted.tp in owned]
             for wanted in due:
                 try:
                     await self._claim(wanted)
@@ -166,44 +172,26 @@ class Checkpoints:
     async def _claim(self, wanted: Wanted) -> None:
         tp, source = wanted.tp, self._source()
         nonce = secrets.token_hex(8)
-        log_identity = f"{self.cluster}/{tp.topic}"
-        key = layout.partition_key(self._app, tp.topic, tp.partition)
-        reply = await self._run("claim", scripts.CLAIM, key, nonce, self._configuration, log_identity)
+        identity = f"{self.cluster}/{tp.topic}"
+        reply = await self._run("claim", scripts.CLAIM, self._key(tp), nonce, self._configuration, identity)
         self._instruments.redis_up(True)
         assert isinstance(reply, list)
         verdict, *flat = reply
         if verdict in (b"other_config", b"other_log"):
             what = "configuration or catalogue" if verdict == b"other_config" else "Kafka log"
-            wanted.refused = f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})"
-            log.error(
-                "partition refused: nothing is written, nothing is counted",
-                partition=tp.partition,
-                reason=wanted.refused,
-                remedy="restore the former settings, or count anew under another LYNCEUS_APP",
-            )
-            self._instruments.refused(wanted.refused)
+            self._refuse(wanted, f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})")
             return
         begin = (await source.earliest_offsets(tp))[tp]
         end = (await source.highwaters(tp))[tp]
-        if verdict == b"new":
-            claim = await self._create(tp, key, nonce, log_identity, begin)
-            if claim is None:
-                return
-        else:
-            fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-            claim = self._load(tp, nonce, fields)
-        if claim.stored > end:
-            wanted.refused = f"the log ends at {end}, before the stored offset {claim.stored}: another log"
-            log.error("partition refused", partition=tp.partition, reason=wanted.refused)
-            self._instruments.refused(wanted.refused)
+        fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        claim = await self._take_up(tp, nonce, identity, fields, begin)
+        if claim is None:
+            return  # another worker was faster: claim again
+        if claim.position > end:
+            self._refuse(wanted, f"the log ends at {end}, before the stored offset {claim.position}: another log")
             return
-        if claim.stored < begin:
-            # Retention was faster than we: those records cannot be had any more, and that is recorded.
-            gap = begin - claim.stored
-            claim.state.head.skipped_offsets += gap
-            claim.position, claim.anchor = begin, None
-            self._instruments.gap(gap)
-            log.error("offsets lost to retention", partition=tp.partition, offsets=gap)
+        if claim.position < begin:
+            self._record_gap(claim, begin)
         if self.wanted.get(tp) is not wanted:
             return  # a rebalance came between
         claim.epoch, claim.end = self.next_epoch(), end
@@ -215,43 +203,102 @@ class Checkpoints:
         await source.seek_epoch(tp, start, claim.epoch)
         log.info("claimed", partition=tp.partition, offset=claim.position, behind=end - claim.position)
 
-    async def _create(self, tp: TP, key: str, nonce: str, log_identity: str, begin: int) -> Claim | None:
-        witness = (await self._source().committed([tp]))[tp]
-        if witness:
-            self._instruments.state_lost()
-            log.error(
-                "state lost: Redis has none, Kafka says offsets were counted; counting anew from the log's start",
-                partition=tp.partition,
-                witness=witness,
-            )
+    async def _take_up(self, tp: TP, nonce: str, identity: str, fields: dict[str, bytes], begin: int) -> Claim | None:
+        """Three cases: there is no state, there is one that cannot be used, there is one."""
+        if not fields:
+            witness = (await self._source().committed([tp]))[tp] or 0
+            if witness > begin:
+                self._lost(tp, "Redis has no state, but Kafka says that offsets were counted", witness)
+            return await self._begin(tp, nonce, identity, begin, witness)
+        try:
+            claim = self._load(tp, nonce, fields)
+        except (KeyError, ValueError) as error:  # msgspec's errors are ValueErrors
+            self._lost(tp, f"the stored state is not whole ({type(error).__name__}: {error})", 0)
+            reached = fields.get(layout.OFFSET, b"")
+            return await self._begin(tp, nonce, identity, begin, int(reached) if reached.isdigit() else 0, fields)
+        if fields[layout.LOG] == layout.ANY_LOG.encode():
+            self._adopt(claim, identity, begin)
+        return claim
+
+    async def _begin(
+        self, tp: TP, nonce: str, identity: str, begin: int, replay_to: int, broken: Mapping[str, bytes] | None = None
+    ) -> Claim | None:
+        """Begin a new incarnation at the log's start; what was counted before up to `replay_to` is a replay."""
         state = Partition(self._plan, self._rules)
-        state.head.first_offset = begin
+        head = state.head
+        head.first_offset = begin
+        if replay_to > begin:
+            head.replay_to = replay_to
+            if begin > 0:  # what retention has removed meanwhile is not in this incarnation
+                head.lost_offsets, head.gap_ms = begin, self._now_ms()
         incarnation = secrets.token_hex(8)
         fields, _ = state.take_changes()
         fields |= {
             layout.OFFSET: b"%d" % begin,
             layout.TOKEN: nonce.encode(),
             layout.CONFIG: self._configuration.encode(),
-            layout.LOG: log_identity.encode(),
+            layout.LOG: identity.encode(),
             layout.INCARNATION: incarnation.encode(),
             layout.SLICES: layout.pack(state.slices.slices),
             layout.LAYOUT: layout.pack(self._measures),
         }
-        reply = await self._run("create", scripts.CREATE, key, *_flat(fields))
-        if reply != b"ok":
-            return None  # another worker was faster: claim again
-        return Claim(tp, nonce, 0, state, begin, begin, incarnation)
+        if broken is None:
+            reply = await self._run("create", scripts.CREATE, self._key(tp), *_flat(fields))
+        else:
+            reply = await self._run("restart", scripts.RESTART, self._key(tp), nonce, *_flat(fields))
+        return Claim(tp, nonce, 0, state, begin, begin, incarnation) if reply == b"ok" else None
 
     def _load(self, tp: TP, nonce: str, fields: dict[str, bytes]) -> Claim:
+        """Rebuild a claim from stored fields. Raises KeyError or ValueError when they are not a whole state."""
         offset = int(fields[layout.OFFSET])
         state, stale = Partition.restore(self._plan, self._rules, fields)
         head = state.head
-        expected = offset - head.first_offset - head.skipped_offsets
-        if head.applied != expected or head.applied != sum(head.outcomes.values()):
-            log.error("stored counts do not add up", partition=tp.partition, applied=head.applied, expected=expected)
+        between = offset - head.first_offset - head.skipped_offsets
+        if not head.applied == between == sum(head.outcomes.values()):
+            raise ValueError(
+                f"{head.applied} records applied, {between} offsets, {sum(head.outcomes.values())} outcomes"
+            )
         incarnation = fields[layout.INCARNATION].decode()
         anchor = (head.anchor_offset, head.anchor) if head.applied else None
         return Claim(tp, nonce, 0, state, offset, offset, incarnation, anchor=anchor, stale=stale)
+
+    def _adopt(self, claim: Claim, identity: str, begin: int) -> None:
+        """Continue the counts on another log, from its start: an operator has said so."""
+        head = claim.state.head
+        claim.position, claim.anchor, claim.adopted = begin, None, identity
+        head.first_offset = begin - head.applied - head.skipped_offsets
+        log.warning("log adopted", partition=claim.tp.partition, offset=begin)
+
+    def _record_gap(self, claim: Claim, begin: int) -> None:
+        """Retention was faster than we: those records cannot be had any more, and that is recorded."""
+        gap = begin - claim.position
+        head = claim.state.head
+        head.lost_offsets += gap
+        head.skipped_offsets += gap
+        head.gap_ms = self._now_ms()
+        claim.position, claim.anchor = begin, None
+        self._instruments.gap(gap)
+        log.error("offsets lost to retention", partition=claim.tp.partition, offsets=gap)
+
+    def _lost(self, tp: TP, reason: str, witness: int) -> None:
+        self._instruments.state_lost()
+        log.error("state lost, counting anew from the log's start", partition=tp.partition, reason=reason, seen=witness)
+
+    def _refuse(self, wanted: Wanted, reason: str) -> None:
+        """Leave a partition alone; look again from time to time, an operator may have decided."""
+        wanted.due_s = self._clock_s() + REFUSED_WAIT_S
+        if wanted.refused == reason:
+            return
+        wanted.refused = reason
+        log.error(
+            "partition refused: nothing is written, nothing is counted",
+            partition=wanted.tp.partition,
+            reason=reason,
+            remedy="restore the former settings, or decide with `lynceus partition adopt` or `reset`",
+        )
+
+    def _key(self, tp: TP) -> str:
+        return layout.partition_key(self._app, tp.topic, tp.partition)
 
     # -- flush ------------------------------------------------------------------------------------------------------
 
@@ -279,6 +326,8 @@ class Checkpoints:
             moved = claim.state.cells.take_moved()
             claim.stale += stale
             fields[layout.OFFSET] = b"%d" % position
+            if claim.adopted:
+                fields[layout.LOG] = claim.adopted.encode()
             fields[layout.ALIVE] = layout.pack(self._alive(claim))
             assert len(fields) <= scripts.MAX_PAIRS, len(fields)
             # What was set apart must be safe before the offset passes it.
@@ -323,9 +372,32 @@ class Checkpoints:
     def halt(self, partition: TP, reason: str) -> None:
         """Stop counting a partition until an operator has looked: nothing more is written for it."""
         self.claims.pop(partition, None)
-        self.wanted[partition] = Wanted(partition, refused=reason)
-        self._instruments.refused(reason)
-        log.error("partition halted", partition=partition.partition, reason=reason)
+        wanted = self.wanted.setdefault(partition, Wanted(partition))
+        self._refuse(wanted, reason)
+
+    def forgotten(self) -> Counter[str]:
+        """Return how many entries the claims' memories dropped for want of room, by table."""
+        total: Counter[str] = Counter()
+        for claim in self.claims.values():
+            total.update({table.name: table.forgotten for table in claim.state.joins.tables})
+        return total
+
+    def refusal(self) -> str:
+        """Return why a partition is refused, or an empty string when none is."""
+        return next((wanted.refused for wanted in self.wanted.values() if wanted.refused), "")
+
+    def halt_all(self, reason: str) -> None:
+        """Stop counting everywhere: what is written now might not be kept."""
+        for tp in [*self.claims, *self.wanted]:
+            self.halt(tp, reason)
+
+    def is_claimed(self, partition: TP) -> bool:
+        """Say whether fetched records would be counted; may be asked from any thread."""
+        return partition in self.claims
+
+    def stalled(self, now_ms: int, after_ms: int) -> Claim | None:
+        """Return a claim that has records to count and has counted none for `after_ms`, if there is one."""
+        return next((c for c in self.claims.values() if c.end > c.position and now_ms - c.advanced_ms > after_ms), None)
 
     def next_epoch(self) -> int:
         """Return a number that no fetch carries yet."""
@@ -339,9 +411,10 @@ class Checkpoints:
             self.drop(claim, f"fetch failed: {type(error).__name__}")
 
     async def _write(self, claim: Claim, fields: dict[str, bytes]) -> bool:
-        key = layout.partition_key(self._app, claim.tp.topic, claim.tp.partition)
         try:
-            reply = await self._run("flush", scripts.FLUSH, key, claim.nonce, claim.stored, *_flat(fields))
+            reply = await self._run(
+                "flush", scripts.FLUSH, self._key(claim.tp), claim.nonce, claim.stored, *_flat(fields)
+            )
         except (RedisError, OSError, TimeoutError) as error:
             # Written or not: nobody knows. Whoever claims next will see.
             self._instruments.redis_up(False)
@@ -355,11 +428,10 @@ class Checkpoints:
         return True
 
     async def _sweep(self, claim: Claim) -> None:
-        key = layout.partition_key(self._app, claim.tp.topic, claim.tp.partition)
         while claim.stale:
             some, claim.stale = claim.stale[: scripts.MAX_SWEEP], claim.stale[scripts.MAX_SWEEP :]
             try:
-                await self._run("sweep", scripts.SWEEP, key, claim.nonce, *some)
+                await self._run("sweep", scripts.SWEEP, self._key(claim.tp), claim.nonce, *some)
             except (RedisError, OSError, TimeoutError):
                 # Leftovers are harmless: they are found again at the next claim.
                 return

@@ -85,6 +85,11 @@ class Instruments:
             self._refused.labels(reason)
         self._state_lost = counter("lynceus_state_lost", "Partitions whose state was gone while Kafka knew of one.")
         self._gap = counter("lynceus_gap_offsets", "Offsets that retention removed before they were counted.")
+        self._forgotten = gauge(
+            "lynceus_forgotten_entries",
+            "Entries of the held partitions' memory that made room while they could still matter.",
+            "table",
+        )
         self._rebalances = counter("lynceus_rebalances", "Assignments received.")
         self._assigned = gauge("lynceus_assigned_partitions", "Partitions assigned.")
         self._claimed = gauge("lynceus_claimed_partitions", "Partitions whose state this worker holds.")
@@ -162,13 +167,15 @@ class Instruments:
         if partitions:
             self._rebalances.inc()
 
-    def claimed(self, partitions: int) -> None:
-        """Take note of how many partitions are held."""
+    def claimed(self, partitions: int, refusal: str) -> None:
+        """Take note of how many partitions are held, and why one cannot be without an operator, if so."""
         self._claimed.set(partitions)
+        self.refusal = refusal
 
-    def refused(self, reason: str) -> None:
-        """Take note of a partition that cannot be claimed without an operator."""
-        self.refusal = reason
+    def forgot(self, entries: Mapping[str, int]) -> None:
+        """Take note of how many entries each remembered table dropped for want of room."""
+        for table, number in entries.items():
+            self._forgotten.labels(table).set(number)
 
     def flush_refused(self, reason: str) -> None:
         """Count a checkpoint that was not taken."""

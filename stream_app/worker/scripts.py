@@ -1,4 +1,4 @@
-"""The four things that may be done to a partition's hash, each a script that checks before it writes.
+"""The five things that may be done to a partition's hash, each a script that checks before it writes.
 
 Redis runs a script alone and whole, and its append-only file gets what the script wrote. Each writes with at most one
 HSET of absolute values: a truncated file then holds all of it or nothing, and repeating it changes nothing.
@@ -12,7 +12,7 @@ CLAIM: Final = """
 local m = redis.call('HMGET', KEYS[1], '@off', '@cfg', '@log')
 if not m[1] then return {'new'} end
 if m[2] ~= ARGV[2] then return {'other_config', m[2] or ''} end
-if m[3] ~= ARGV[3] then return {'other_log', m[3] or ''} end
+if m[3] ~= ARGV[3] and m[3] ~= '*' then return {'other_log', m[3] or ''} end
 redis.call('HSET', KEYS[1], '@tok', ARGV[1])
 local all = redis.call('HGETALL', KEYS[1])
 table.insert(all, 1, 'ok')
@@ -23,6 +23,15 @@ CREATE: Final = """
 -- Begin the state of a partition that has none. KEYS[1] its hash; ARGV: field, value, ...
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
 redis.call('HSET', KEYS[1], unpack(ARGV))
+return 'ok'
+"""
+
+RESTART: Final = """
+-- Begin anew where a state is there but cannot be used. KEYS[1] its hash; ARGV: nonce, field, value, ...
+-- A crash between the two writes leaves no state, and so the same decision to the next claim.
+if redis.call('HGET', KEYS[1], '@tok') ~= ARGV[1] then return 'fenced' end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 'ok'
 """
 

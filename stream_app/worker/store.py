@@ -20,6 +20,10 @@ from stream_app.errors import LynceusError
 from stream_app.settings import RedisSettings
 
 
+class UnreachableError(LynceusError):
+    """Redis does not answer: it may do so again by itself."""
+
+
 def connect(settings: RedisSettings) -> "Redis":
     """Return a client that never sends a command twice by itself: only a claim may follow a lost reply."""
     password = settings.password.get_secret_value() if settings.password else None

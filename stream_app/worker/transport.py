@@ -35,6 +35,9 @@ class Positions(Protocol):
     async def flush(self) -> Mapping[TP, int]:
         """Write what was counted; return the next offsets of the partitions that advanced."""
 
+    def is_claimed(self, partition: TP) -> bool:
+        """Say whether fetched records would be counted; asked from the consumer's thread."""
+
     def fetch_failed(self, partition: TP, error: Exception) -> None:
         """Note that the position of a partition cannot be read."""
 
@@ -113,15 +116,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
 
     def _drain(self, fetcher: Any, active: Any) -> dict[TP, list[RecordBatch]]:
+        consumer = cast("Consumer", self.consumer)
         batches: dict[TP, list[RecordBatch]] = {}
         for key in list(fetcher._records):
             if active is not None and key not in active:
                 continue
+            partition = TP(*key)
+            # What nobody would count is left where it is: while it lies there, aiokafka fetches no more.
+            is_claimed = consumer.positions.is_claimed(partition)
+            if not is_claimed and not isinstance(fetcher._records[key], FetchError):
+                continue
             result = fetcher._records.pop(key)
             fetcher._notify(fetcher._wait_consume_future)
-            partition = TP(*key)
             if isinstance(result, FetchError):
-                consumer = cast("Consumer", self.consumer)
                 consumer.loop.call_soon_threadsafe(consumer.positions.fetch_failed, partition, result._error)
             elif type(result) is FetchResult and (batch := self._unpack(partition, key, result)):
                 batches[partition] = [batch]

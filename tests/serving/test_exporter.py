@@ -91,11 +91,11 @@ def test_the_store_and_the_records_are_exported() -> None:
         found["lynceus_redis_up",],
         found["lynceus_redis_used_memory_bytes",],
         found["lynceus_redis_max_memory_bytes",],
-        found["lynceus_records_total", "counted"],
-        found["lynceus_records_total", "late"],
-        found["lynceus_records_total", "future"],
-        found["lynceus_rejected_records_total", "syntax"],
-        found["lynceus_rejected_records_total", "other"],
+        found["lynceus_stored_records", "counted"],
+        found["lynceus_stored_records", "late"],
+        found["lynceus_stored_records", "future"],
+        found["lynceus_stored_rejected_records", "syntax"],
+        found["lynceus_stored_rejected_records", "other"],
         samples(page(stale(view, "gone", False, NOW_MS)))["lynceus_redis_up",],
     )
 

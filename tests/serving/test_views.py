@@ -131,10 +131,10 @@ def test_maturity_is_the_share_of_impressions_that_had_their_click_window() -> N
 
 
 def test_the_series_is_an_hour_of_minutes() -> None:
-    """Sixty points, oldest first; the newest minute is cut where the windows end."""
+    """Sixty points, oldest first; the newest minute is cut where the windows end; a handful makes no point."""
     at = NOW_MS - NOW_MS % 60_000
     series = view_of(
-        (at - 60_000, HOME, 10, 1), (at + 20_000, HOME, 20, 2), (at + 20_000, HOLDOUT, 4, 1)
+        (at - 60_000, HOME, 30, 1), (at + 20_000, HOME, 20, 2), (at + 20_000, HOLDOUT, 19, 1)
     ).snapshot.series
     last, before = series.points[-1], series.points[-2]
     assert (60, at - 59 * 60_000, (at, at + 30_000)) == (
@@ -142,7 +142,7 @@ def test_the_series_is_an_hour_of_minutes() -> None:
         series.points[0].start_ms,
         (last.start_ms, last.end_ms),
     )
-    assert (wilson(2, 20), wilson(1, 4), wilson(1, 10), ["personalized"]) == (
+    assert (wilson(2, 20), None, wilson(1, 30), ["personalized"]) == (
         last.arms["personalized"]["ctr"],
         last.arms["holdout"]["ctr"],
         before.arms["personalized"]["ctr"],
@@ -234,3 +234,24 @@ def test_amounts_beyond_64_bits_are_rendered() -> None:
 def test_a_slice_is_what_totals_are_kept_by() -> None:
     """Queries find the full slices in the view."""
     assert {HOME: 3} == {s: t[0] for s, t in view_of((NOW_MS, HOME, 3, 0)).totals["5m"].items() if isinstance(s, Slice)}
+
+
+def test_a_state_that_is_counted_anew_is_said_to_be() -> None:
+    """Until the offset is back where it was, the view is incomplete and says why."""
+    lost = live(0, NOW_MS, replay_to=200)
+    snapshot = view_of((NOW_MS, HOME, 10, 1), states=[lost]).snapshot
+    assert (True, False, True) == (
+        snapshot.replaying,
+        snapshot.complete,
+        any("counted anew: 100 of 200" in reason for reason in snapshot.incomplete_because),
+    )
+
+
+def test_windows_that_reach_back_to_lost_records_are_gapped() -> None:
+    """A window that begins after the loss was found is whole; one that begins before it is not, and says so."""
+    gapped = live(0, NOW_MS, lost_offsets=7, gap_ms=NOW_MS - 600_000)
+    windows = view_of((NOW_MS, HOME, 10, 1), states=[gapped]).snapshot.windows
+    assert [(False, True), (True, False)] == [
+        (windows["5m"].gapped, windows["5m"].complete),
+        (windows["15m"].gapped, windows["15m"].complete),
+    ]

@@ -177,7 +177,7 @@ async def test_immature_figures_say_so(server: StandIn, open_wall: Open) -> None
     server.first = STATES["full"]()
     page = await open_wall()
     marks = await page.locator(".tile .mark").all_inner_texts()
-    assert [await page.inner_text("#trust"), *marks] == ["◐ settling 41 %"] * 5
+    assert [await page.inner_text("#trust"), *marks] == ["◐ 41 % settled"] * 5
 
 
 async def test_what_is_wrong_is_said_once(server: StandIn, open_wall: Open) -> None:
@@ -216,7 +216,7 @@ async def test_silence_is_stale_and_a_heartbeat_is_not(server: StandIn, open_wal
     server.push("heartbeat", {"at_ms": now_ms()})
     await page.wait_for_selector("body:not(.stale)")
     recovered = [await page.inner_text("#state"), await page.inner_text("[data-tile='ctr'] .mark")]
-    assert (stale, grey, recovered) == (["✕ STALE", "✕ old"], "grayscale(1)", ["● LIVE", "◐ settling 41 %"])
+    assert (stale, grey, recovered) == (["✕ STALE", "✕ old"], "grayscale(1)", ["● LIVE", "◐ 41 % settled"])
 
 
 async def test_old_figures_are_stale_although_the_server_speaks(server: StandIn, open_wall: Open) -> None:
@@ -429,7 +429,7 @@ async def test_what_a_screen_reader_finds(server: StandIn, open_wall: Open) -> N
     chart = found.pop("chart")
     expected = {
         "heading": "Lynceus",
-        "status": ["◐ settling 41 %", "● LIVE"],
+        "status": ["◐ 41 % settled", "● LIVE"],
         "live": ["polite", "polite"],
         "tile": 1,
         "columns": ["2 of 4 surfaces", "CTR %", "Conversion %", "Relevance"],

@@ -99,8 +99,8 @@ export function direction(ratio) {
 export function trust(snapshot, window) {
   if (!snapshot.complete || !window.complete) return { state: "incomplete", words: "! incomplete" };
   if (window.maturity !== null && window.maturity < 1) {
-    // Rounded down: "settling 100 %" would contradict itself.
-    return { state: "settling", words: `◐ settling ${Math.floor(window.maturity * 100)} %` };
+    // Rounded down: "100 % settled" is said of nothing that still settles.
+    return { state: "settling", words: `◐ ${Math.floor(window.maturity * 100)} % settled` };
   }
   return { state: "complete", words: "✓ complete" };
 }
