@@ -14,9 +14,10 @@ from faust.types import TP
 from stream_app.core.processor import Partition
 from stream_app.metrics.catalogue import MEASURES, PLAN
 from stream_app.worker.agents import Counting
+from stream_app.worker.app import STALLED_MS
 from stream_app.worker.batches import RecordBatch
 from stream_app.worker.checkpoint import Checkpoints
-from tests.faults.logs import RULES
+from tests.faults.logs import RULES, START_MS
 
 if TYPE_CHECKING:
     from tests.faults.simulation import World
@@ -116,7 +117,7 @@ class SimConsumer:
             await self._worker.gate()
             for tp in self.assigned:
                 position = self._positions.get(tp)
-                if position is None or world.is_broker_down:
+                if position is None or world.is_broker_down or not self._worker.checkpoints.is_claimed(tp):
                     continue
                 if not world.begins[tp] <= position <= world.ends[tp]:
                     del self._positions[tp]
@@ -169,7 +170,7 @@ class Worker:
             measures=[measure.name for measure in MEASURES],
             rules=RULES,
             configuration="configuration",
-            now_ms=lambda: 1_790_000_000_000 + int(world.loop.time() * 1000),
+            now_ms=self._now_ms,
             clock_s=world.loop.time,
         )
         self.checkpoints.cluster = "cluster"
@@ -191,6 +192,9 @@ class Worker:
                 self._commit(),
             )
         ]
+
+    def _now_ms(self) -> int:
+        return START_MS + int(self.world.loop.time() * 1000)
 
     # -- the process ------------------------------------------------------------------------------------------------
 
@@ -253,6 +257,8 @@ class Worker:
             await self.gate()
             await self.checkpoints.claim_wanted()
             await self.checkpoints.verify()
+            if not self.world.is_stormy and self.checkpoints.stalled(self._now_ms(), STALLED_MS):
+                self.world.found(f"{self.name} takes itself for stalled")
 
     async def _commit(self) -> None:
         while True:

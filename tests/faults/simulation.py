@@ -41,12 +41,13 @@ PATIENCE_S: Final = 60.0
 """Virtual seconds in which everything must be counted once the faults have ended."""
 NOTICED_S: Final = 5.0
 """Virtual seconds in which a rollback of an idle partition must be repaired."""
+IDLE_S: Final = 40.0
 STORM_STEPS: Final = 40
 SAVED_FOR_LATER: Final = 4
 """The last batches of every log arrive only when the faults are over."""
 KINDS: Final = (
     "kill", "stop", "rebalance", "lost_request", "lost_reply", "late_command", "redis_down", "roll_back", "wipe",
-    "full", "retention", "recreate", "offsets_reset", "kafka_error", "broker_down", "lost_fetch",
+    "full", "retention", "recreate", "offsets_reset", "kafka_error", "broker_down", "lost_fetch", "idle",
 )  # fmt: skip
 SECOND_LOG: Final = 1_000
 """A topic that is created again holds the log of this number and more."""
@@ -211,7 +212,7 @@ class World:
 
         def ended(task: "asyncio.Task[Any]") -> None:
             if not task.cancelled() and task.exception() is not None:
-                self._found(f"{worker.name} raised {task.exception()!r}")
+                self.found(f"{worker.name} raised {task.exception()!r}")
 
         task = self.loop.create_task(work)
         task.add_done_callback(ended)
@@ -223,7 +224,7 @@ class World:
 
     # -- the oracle -------------------------------------------------------------------------------------------------
 
-    def _found(self, violation: str) -> None:
+    def found(self, violation: str) -> None:
         self.tell(f"VIOLATION {violation}")
         self.violation = self.violation or violation
 
@@ -235,7 +236,7 @@ class World:
         self.tell(f"partition {tp.partition} stored at {fields.get(b'@off', b'?').decode()}")
         wrong = self.oracle.judge(tp, {name.decode(): value for name, value in fields.items()})
         if wrong:
-            self._found(f"partition {tp.partition} {wrong}")
+            self.found(f"partition {tp.partition} {wrong}")
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
@@ -269,6 +270,9 @@ class World:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE_S)
         self.redis.fsync()
+        if "idle" in self.kinds:
+            self.faults.append("idle")
+            await asyncio.sleep(IDLE_S)
         for tp in PARTITIONS:
             self.ends[tp] = self.logs[tp].ends()[-1]
         await self._until_all_is_counted(PATIENCE_S, "with one batch more")
@@ -307,7 +311,7 @@ class World:
 
     def _expect_all_counted(self, tp: TP, when: str) -> None:
         if not self._is_counted(tp):
-            self._found(f"partition {tp.partition} {when}: stands at {self._offset(tp)} of {self.ends[tp]}")
+            self.found(f"partition {tp.partition} {when}: stands at {self._offset(tp)} of {self.ends[tp]}")
 
     def _produce(self) -> None:
         for tp in PARTITIONS:
@@ -508,7 +512,7 @@ def _told_to(world: World) -> Iterator[None]:
         rest = " ".join(f"{name}={value}" for name, value in event.items() if name != "event")
         world.tell(f"{method}: {event.get('event')} {rest}")
         if event.get("exc_info") and event.get("event") == "counting failed":
-            world._found(f"counting failed: {sys.exc_info()[1]!r}")
+            world.found(f"counting failed: {sys.exc_info()[1]!r}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
@@ -533,7 +537,7 @@ def simulate(seed: int, variant: Variant = REAL, kinds: Iterable[str] | None = N
             try:
                 loop.run_until_complete(world.run())
             except DeadlockError:
-                world._found("everybody waits for somebody else")
+                world.found("everybody waits for somebody else")
             counted = sum(world._offset(tp) for tp in PARTITIONS)
             leftovers = asyncio.all_tasks(loop)
             for task in leftovers:

@@ -20,6 +20,7 @@ SCENARIOS = {
     "retention is faster": ("retention", "stop", "kill", "rebalance"),
     "topics are created anew": ("recreate", "kill", "rebalance"),
     "topics are created anew and fetches lost": ("recreate", "lost_fetch"),
+    "nothing comes for a while": ("idle", "offsets_reset"),
 }
 SEEDS = 25
 """Schedules of each scenario. `python -m tests.faults.simulation 0 5000` tries thousands."""
