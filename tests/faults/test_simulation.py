@@ -21,7 +21,7 @@ SCENARIOS = {
     "retention is faster": ("retention", "stop", "kill", "rebalance"),
     "topics are created anew": ("recreate", "kill", "rebalance"),
     "topics are created anew and fetches lost": ("recreate", "lost_fetch"),
-    "nothing comes for a while": ("idle", "offsets_reset"),
+    "nothing comes for a while": ("idle", "offsets_reset", "rebalance"),
 }
 SEEDS = 25
 """Schedules of each scenario. `python -m tests.faults.simulation 0 5000` tries thousands."""
@@ -40,6 +40,7 @@ KNOWN = {
     "the state is lost": f"{_SWEPT}: those of a flush that is still under way",
     "the broker is down": "a dead letter that cannot be sent halts the partition, and nothing is wrong with its log",
     "retention is faster": "a log that begins just where counting stands: the record before it is waited for for ever",
+    "nothing comes for a while": "an idle partition that gets records is taken for stalled before they are counted",
     "topics are created anew and fetches lost": "a lost first fetch takes the comparison with the last record with it",
 }
 """What does not hold yet, and why."""
