@@ -50,13 +50,13 @@ class Summary(NamedTuple):
         kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(self.faults.items()))
         drops = ", ".join(f"{reason} {number}" for reason, number in sorted(self.drops.items())) or "none"
         lines = [
-            f"seed {self.seed}: {verdict.records:,} records, {self.faults.total()} faults in {self.seconds:.0f} s; "
-            f"{verdict.lost} lost, {verdict.doubled} doubled, {verdict.cells:,} cells compared",
+            f"seed {self.seed}: {verdict.records:,} records, {self.faults.total()} faults in {self.seconds:.0f} s",
+            f"  {verdict.lost} lost, {verdict.doubled} doubled; {verdict.cells:,} cells (slice and hour) compared",
             f"  faults: {kinds}",
             f"  refused and claimed again: {drops}",
             f"  workers that ended by themselves: {self.ended_by_themselves}",
-            f"  longest time without progress {self.longest_stall_s:.1f} s; all counted {self.converged_s:.1f} s after "
-            "the last fault",
+            f"  longest time without progress {self.longest_stall_s:.1f} s",
+            f"  all counted {self.converged_s:.1f} s after the last fault",
         ]
         if not self.is_exact:
             lines += [*verdict.differences[:10], f"again: {self.command}"]

@@ -175,7 +175,7 @@ class Ground:
             with suppress(ValueError):
                 told = json.loads(line)
                 if isinstance(told, dict) and told.get("event") in _TOLD:
-                    reasons[str(told.get("reason") or told["event"]).partition(":")[0][:60]] += 1
+                    reasons[str(told.get("reason") or told["event"]).replace(self.settings.redis.url, "it")[:48]] += 1
         return reasons
 
 

@@ -10,7 +10,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import redis
@@ -234,6 +233,11 @@ class Storm:
         if ending is not None:
             self._endings.append(ending)
 
+    @property
+    def is_raging(self) -> bool:
+        """Whether there is something still to be ended."""
+        return bool(self._endings)
+
     def end_due(self) -> None:
         """End what has lasted long enough."""
         now = time.monotonic()
@@ -254,10 +258,3 @@ def _answers(ground: Ground) -> bool:
         return bool(ground.client.ping())
     except (redis.RedisError, OSError):
         return False
-
-
-def copy_of_redis(ground: Ground) -> Path:
-    """Return a copy of what is on disk once the last second is there too."""
-    ground.client.config_set("appendfsync", "always")
-    ground.client.config_set("appendfsync", "everysec")
-    return ground.copy_redis()
