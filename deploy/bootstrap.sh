@@ -27,7 +27,7 @@ began=$(date +%s)
 if command -v uv >/dev/null; then
   say "installing the locked $profile set with uv into $venv"
   [ -x "$venv/bin/python" ] || uv venv --quiet --python "$python" "$venv"
-  uv pip install --quiet --python "$venv/bin/python" --require-hashes --only-binary :all: -r "$lock"
+  uv pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes --only-binary :all: -r "$lock"
   uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation -e .
 else
   say "installing the locked $profile set with venv and pip into $venv (about a minute the first time)"

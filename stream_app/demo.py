@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -21,7 +22,7 @@ from rich.table import Table
 
 from producers import open_bandit, replay
 from producers.sdk import Publisher
-from producers.shop import Shop, drop
+from producers.shop import Shop, drop, run
 from stream_app.core import cells as layout
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
@@ -29,9 +30,9 @@ from stream_app.stack import Stack
 
 AHEAD_RECORDS: Final = 20_000
 """How far a replay may run ahead of the worker: well within what the mock cluster keeps."""
-BACKFILL_S: Final = 600
-BACKFILL_EVENTS: Final = 30_000
-"""The shop opens a while before now, so that the wall has a chart to show; less long at higher rates."""
+OPENING_MS: Final = 3_600_000
+OPENING_EVENTS: Final = 30_000
+"""The shop has been open for an hour, so that the wall has a chart to show; with less traffic than from now on."""
 EVENTS_PER_SESSION: Final = 8
 DROP_AFTER_S: Final = 20
 
@@ -116,39 +117,28 @@ def _live(
     before: int,
     console: Console,
 ) -> None:
-    opening_s = min(BACKFILL_S, BACKFILL_EVENTS / (plan.rate * EVENTS_PER_SESSION))
     now = _now_ms()
     shop = Shop(plan.seed)
-    if plan.scenario == "drop":
-        shop.scenario = drop(now + DROP_AFTER_S * 1000)
-    visits = shop.events(now - round(opening_s * 1000), plan.rate)
+    opening = shop.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
+    past = takewhile(lambda event: event.ts < now, opening)
     recorded = sum(log.impressions + log.clicks for log in logs)
-    merged = heapq.merge(open_bandit.events(directory, now), visits, key=lambda event: event.ts)
-    sent = 0
     with _bar(console, None, "replaying a week of real clicks") as progress:
-        for event in merged:
-            if event.ts > _now_ms():
-                break
-            publisher.send(event)
-            sent += 1
-            if sent % replay.GATE_EVERY == 0:
-                progress(sent)
-                stack.wait_for(before + sent - AHEAD_RECORDS)
-    publisher.flush()
-    stack.wait_for(before + sent)
-    stack.wait_until_shown(before + sent)
-    console.print(f"{sent:,} events counted, {recorded:,} of them real; now the simulated shop, until Ctrl-C")
+        result = replay.replay(
+            heapq.merge(open_bandit.events(directory, now), past, key=lambda event: event.ts),
+            publisher,
+            gate=lambda sent: stack.wait_for(before + sent - AHEAD_RECORDS),
+            progress=progress,
+        )
+    stack.wait_for(before + result.events)
+    stack.wait_until_shown(before + result.events)
+    console.print(f"{result.events:,} events counted, {recorded:,} of them real; now the simulated shop, until Ctrl-C")
     _print_rates(console, [_slice(stack, log) for log in logs])
-    publisher.send(event)
-    checked_s = time.monotonic()
-    for event in merged:
-        early_s = event.ts / 1000 - time.time()
-        if early_s > 0:
-            time.sleep(early_s)
-        publisher.send(event)
-        if time.monotonic() - checked_s > 1:
-            stack.check()
-            checked_s = time.monotonic()
+    if plan.scenario == "drop":
+        shop.scenario = drop(_now_ms() + DROP_AFTER_S * 1000)
+    stop = threading.Event()
+    with stack.watched(stop):
+        run(shop, publisher, plan.rate, stop)
+    stack.check()
 
 
 def _replay(

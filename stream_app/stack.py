@@ -10,13 +10,14 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -135,6 +136,24 @@ class Stack:
         for child in self.children:
             if not child.is_running:
                 raise LynceusError(f"a part has ended: {child.tail()}", "What it printed is above")
+
+    @contextmanager
+    def watched(self, stop: threading.Event) -> Iterator[None]:
+        """Set `stop` when a part ends while the block runs."""
+        left = threading.Event()
+
+        def watch() -> None:
+            while not left.wait(1.0):
+                if not all(child.is_running for child in self.children):
+                    stop.set()
+
+        watcher = threading.Thread(target=watch, name="watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            left.set()
+            watcher.join()
 
     def wait_for(self, applied: int) -> None:
         """Return when that many records are counted. Raises LynceusError when nothing moves any more."""

@@ -5,6 +5,7 @@ floor between the tiers. A credit is added in place to the list it belongs to; e
 (packing, folding panes into hours, forgetting) happens per chunk of records or per checkpoint.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,8 @@ class Cells:
     __slots__ = (
         "_current",
         "_current_start",
+        "_groups",
+        "_groups_start",
         "_moved",
         "_plan",
         "_removed",
@@ -65,6 +68,8 @@ class Cells:
         self._removed: list[str] = []
         self._current_start = -1
         self._current: Rows = {}
+        self._groups: defaultdict[int, list[Any]] = defaultdict(list)
+        self._groups_start = -1
 
     def add(self, at_ms: int, slice_number: int, occasion: int, subject: Any) -> None:
         """Add a credit to the cell of its slice and time."""
@@ -83,6 +88,38 @@ class Cells:
                 for index, lift in lifts:
                     tally[index] += lift(subject)
 
+    def gather(self, at_ms: int, slice_number: int, impression: Any) -> None:
+        """Add the credit of an impression, but not yet: `settle` adds those of a pane together.
+
+        Sums do not depend on order. Most events are impressions, and a sum over many costs less than many sums.
+        """
+        start = at_ms - at_ms % PANE_MS
+        if start != self._groups_start:
+            self.settle()
+            self._groups_start = start
+        self._groups[slice_number].append(impression)
+
+    def settle(self) -> None:
+        """Add what was gathered; due before anything else is read, folded or packed."""
+        if not self._groups:
+            return
+        start = self._groups_start
+        rows = self._current if start == self._current_start else self._enter(start)
+        ones, groups = self._steps[Occasion.IMPRESSION]
+        for number, subjects in self._groups.items():
+            tally = rows.get(number)
+            if tally is None:
+                tally = rows[number] = [0] * self._plan.width
+            for index in ones:
+                tally[index] += len(subjects)
+            for given, ones_given, lifts in groups:
+                those = [each for each in subjects if getattr(each, given) is not None] if given else subjects
+                for index in ones_given:
+                    tally[index] += len(those)
+                for index, lift in lifts:
+                    tally[index] += sum(map(lift, those))
+        self._groups.clear()
+
     @property
     def changes(self) -> int:
         """How many fields the next checkpoint must write."""
@@ -93,6 +130,7 @@ class Cells:
         floor = pane_start(max(0, watermark_ms - FINE_RETENTION_MS))
         if floor <= self.floor_ms:
             return
+        self.settle()
         self._leave()
         for start in sorted(start for start in self.panes if start < floor):
             self._touch(self.panes, self.changed_panes, start)
@@ -120,6 +158,7 @@ class Cells:
 
     def take_changes(self) -> dict[str, bytes]:
         """Return the fields that changed since the last call, packed as absolute values, and begin anew."""
+        self.settle()
         self._leave()
         self.sequence += 1
         fields: dict[str, bytes] = {}

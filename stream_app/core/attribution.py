@@ -20,6 +20,7 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core.aggregation import Cells
 from stream_app.core.events import (
+    EVENT_TYPES,
     AnyEvent,
     Arm,
     Assignment,
@@ -41,7 +42,7 @@ ARM_HORIZON_MS: Final = 28 * 86_400_000
 _NO_SESSION: Final = 0
 _NO_USER: Final = 0
 
-IMPRESSION, SESSION, CLICK = int(Occasion.IMPRESSION), int(Occasion.SESSION), int(Occasion.CLICK)
+SESSION, CLICK = int(Occasion.SESSION), int(Occasion.CLICK)
 
 
 class Rules(NamedTuple):
@@ -143,28 +144,28 @@ class Attribution:
         self.joins = joins
         self.slices = slices
         self.cells = cells
-        self._add = cells.add
+        self._add, self._gather = cells.add, cells.gather
         self._numbers = slices.numbers
         self._mixes: list[int] = []
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
-        self._by_type: dict[type[Event], Callable[..., bool]] = {
+        known: dict[type[Event], Callable[..., bool]] = {
             Impression: self._impression,
             Click: self._click,
             Conversion: self._conversion,
             Order: self._order,
             Assignment: self._assignment,
         }
+        self.credit: dict[type[Event], Callable[..., bool]] = {**dict.fromkeys(EVENT_TYPES, self._other), **known}
+        """By type of event: credit it; False when nothing was found that earned it. Not for bots and tests."""
 
-    def credit(self, event: AnyEvent) -> bool:
-        """Credit an event; False when nothing was found that earned it."""
-        if event.bot or event.test:
-            self._add(event.ts, self._slice(event), Occasion.EXCLUDED, event)
-            return True
-        handler = self._by_type.get(type(event))
-        if handler is not None:
-            return handler(event)
+    def exclude(self, event: AnyEvent) -> bool:
+        """Count an event of a bot or a test apart."""
+        self._add(event.ts, self._slice(event), Occasion.EXCLUDED, event)
+        return True
+
+    def _other(self, event: AnyEvent) -> bool:
         self._add(event.ts, self._slice(event), Occasion.OTHER, event)
         return True
 
@@ -176,12 +177,12 @@ class Attribution:
 
     def _impression(self, event: Impression) -> bool:
         # Most events are impressions: this method is written for speed, with what the others call written out.
-        at, joins = event.ts, self.joins
-        key = (event.surface, event.arm, event.policy, event.segment, event.channel, event.device)
+        at, arm, joins = event.ts, event.arm, self.joins
+        key = (event.surface, arm, event.policy, event.segment, event.channel, event.device)
         number = self._numbers.get(key)
-        if number is None or event.arm is None:
+        if number is None or arm is None:
             number = self._slice(event)
-        self._add(at, number, IMPRESSION, event)
+        self._gather(at, number, event)
         consent = event.consent
         if consent is None or consent.analytics:
             user = digest(event.user.encode())
@@ -196,14 +197,21 @@ class Attribution:
         decision = digest(event.decision.encode())
         shown = decision ^ (digest(event.item.encode()) * 3 & _MASK)
         impressions = joins.impressions
-        if shown in impressions.newer or shown in impressions.older:
+        newer, older = impressions.newer, impressions.older
+        if shown in newer or shown in older:
             return True  # seen again: a further impression; clicks stay with the first one
         record = (at, number, exposure, user)
-        if decision not in impressions.newer and decision not in impressions.older:
+        if decision not in newer and decision not in older:
             impressions.put(decision, record)
-        impressions.put(shown, record)
+        if len(impressions.newer) >= impressions.capacity:
+            impressions.rotate()
+        impressions.newer[shown] = record
         if user:
-            self._seen.put(user, shown, impressions.generation)
+            seen = self._seen
+            if seen.generation == impressions.generation:
+                seen.newer[user] = shown
+            else:
+                seen.put(user, shown, impressions.generation)
         if joins.waiting.newer or joins.waiting.older:
             self._release(shown, record)
         return True

@@ -45,6 +45,7 @@ class Remembered:
         "_unwritten",
         "append_only",
         "bound",
+        "capacity",
         "forgotten",
         "fresh",
         "generation",
@@ -60,6 +61,7 @@ class Remembered:
         self.name = name
         self.append_only = append_only
         self.bound = bound
+        self.capacity = bound.capacity
         self.newer: dict[int, Value] = {}
         self.older: dict[int, Value] = {}
         self.fresh: dict[int, Value] = {}
@@ -87,7 +89,7 @@ class Remembered:
 
     def put(self, key: int, value: Value) -> None:
         """Remember `value` under `key`; a later value replaces an earlier one."""
-        if len(self.newer) >= self.bound.capacity:
+        if len(self.newer) >= self.capacity:
             self.rotate()
         self.newer[key] = value
         if not self.append_only:
@@ -135,7 +137,7 @@ class Remembered:
     def _seal_fresh(self) -> None:
         fresh = self.fresh
         if self.append_only:
-            fresh = dict(islice(self.newer.items(), self._sealed, None))
+            fresh = _latest(self.newer, len(self.newer) - self._sealed)
             self._sealed = len(self.newer)
         if not fresh:
             return
@@ -164,6 +166,14 @@ class Remembered:
                 is_closed = len(content) >= CHUNK_BYTES
                 self._chunk, self._tail = (number + 1, b"") if is_closed else (number, content)
         self._sealed = len(self.newer)
+
+
+def _latest(table: dict[int, Value], number: int) -> dict[int, Value]:
+    """Return the entries put last, in their order."""
+    if number * 8 > len(table):
+        return dict(islice(table.items(), len(table) - number, None))
+    # Few of many: from the end, so that a quiet partition does not walk over all it remembers at every checkpoint.
+    return dict(reversed(list(islice(reversed(table.items()), number))))
 
 
 def _frames(content: bytes) -> Iterator[bytes]:

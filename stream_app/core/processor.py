@@ -7,14 +7,14 @@ of the record, the state at its offset and the rules alone: no clock, no chunk b
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core import cells as layout
 from stream_app.core.aggregation import Cells
 from stream_app.core.attribution import Attribution, Joins, Rules
-from stream_app.core.codec import Rejected, decode
+from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
 from stream_app.core.memory import Remembered
 from stream_app.core.panes import PANE_MS, Watermark
@@ -22,6 +22,9 @@ from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Plan
 
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
+
+DECODED_AT_ONCE: Final = 256
+"""Bounds how many decoded events exist at once; a bad record among them costs decoding so many again."""
 
 
 class Span(NamedTuple):
@@ -60,6 +63,11 @@ class BatchReport:
     events: Counter[type[Event]] = field(default_factory=Counter)
     duplicates: Counter[type[Event]] = field(default_factory=Counter)
     apart: list[SetApart] = field(default_factory=list)
+
+    def set_apart(self, span: Span, index: int, outcome: str, reason: str, detail: str) -> None:
+        """Take note of a record that is not counted."""
+        self.outcomes[outcome] += 1
+        self.apart.append(SetApart(span.offset(index), span.values[index], outcome, reason, detail))
 
 
 class Partition:
@@ -112,6 +120,8 @@ class Partition:
         report = BatchReport()
         for span in spans:
             self._apply(span, report)
+        report.rejected.update(apart.reason for apart in report.apart if apart.outcome == REJECTED)
+        del report.events[Rejected]
         report.records = sum(report.outcomes.values())
         head = self.head
         head.applied += report.records
@@ -142,59 +152,62 @@ class Partition:
         return fields, stale
 
     def _apply(self, span: Span, report: BatchReport) -> None:
-        outcomes, types = report.outcomes, report.events
-        ids = self.joins.ids
+        # The loop that every record passes: what it needs of others it keeps in locals, and what others changed (a
+        # generation of ids, the watermark) it reads again right after it made them change it.
+        outcomes, ids = report.outcomes, self.joins.ids
+        newer, older, capacity = ids.newer, ids.older, ids.capacity
         attribution, watermark = self.attribution, self.watermark
-        credit, id_of = attribution.credit, digest
+        credit, exclude, id_of = attribution.credit, attribution.exclude, digest
         arrived = span.arrived_ms
         future = arrived + self.rules.future_ms
         sealed_before = watermark.sealed_before_ms
+        newest = watermark.newest_ms
+        next_pane = newest - newest % PANE_MS + PANE_MS
         pane: tuple[int] = (0,)
-        next_pane = watermark.newest_ms - watermark.newest_ms % PANE_MS + PANE_MS
+        pane_begin = pane_end = 0
         released = attribution.released
         counted = 0
-        for index, raw in enumerate(span.values):
-            event = decode(raw)
-            if isinstance(event, Rejected):
-                outcomes[REJECTED] += 1
-                report.rejected[event.reason] += 1
-                report.apart.append(SetApart(span.offset(index), raw, REJECTED, event.reason, event.detail))
-                continue
-            types[type(event)] += 1
-            at = event.ts
-            if at > future:
-                outcomes[FUTURE] += 1
-                report.apart.append(
-                    SetApart(span.offset(index), raw, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
-                )
-                continue
-            key = id_of(event.id.encode())
-            if key in ids.newer or key in ids.older:
-                outcomes[DUPLICATE] += 1
-                report.duplicates[type(event)] += 1
-                continue
-            if at < sealed_before:
-                outcomes[LATE] += 1
-                report.apart.append(
-                    SetApart(span.offset(index), raw, LATE, "late", f"its pane was sealed at {sealed_before}")
-                )
-                continue
-            start = at - at % PANE_MS
-            if start != pane[0]:
-                pane = (start,)
-            ids.put(key, pane)
-            if not credit(event):
-                outcomes[UNMATCHED] += 1
-                continue
-            counted += 1
-            # Time goes on only with what is counted, and never past the moment the broker received it.
-            if at >= next_pane and min(at, arrived) >= next_pane:
-                watermark.observe(min(at, arrived))
-                self._advance()
-                sealed_before = watermark.sealed_before_ms
-                next_pane = watermark.newest_ms - watermark.newest_ms % PANE_MS + PANE_MS
-            elif at > watermark.newest_ms:
-                watermark.observe(min(at, arrived))
+        for begin in range(0, len(span.values), DECODED_AT_ONCE):
+            events = decode_all(span.values[begin : begin + DECODED_AT_ONCE])
+            report.events.update(map(type, events))
+            for index, event in enumerate(events, begin):
+                if isinstance(event, Rejected):
+                    report.set_apart(span, index, REJECTED, event.reason, event.detail)
+                    continue
+                at = event.ts
+                if at > future:
+                    report.set_apart(span, index, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
+                    continue
+                key = id_of(event.id.encode())
+                if key in newer or key in older:
+                    outcomes[DUPLICATE] += 1
+                    report.duplicates[type(event)] += 1
+                    continue
+                if at < sealed_before:
+                    report.set_apart(span, index, LATE, "late", f"its pane was sealed at {sealed_before}")
+                    continue
+                if not pane_begin <= at < pane_end:
+                    pane_begin = at - at % PANE_MS
+                    pane, pane_end = (pane_begin,), pane_begin + PANE_MS
+                if len(newer) >= capacity:
+                    ids.rotate()
+                    newer, older = ids.newer, ids.older
+                newer[key] = pane
+                if not (exclude if event.bot or event.test else credit[type(event)])(event):
+                    outcomes[UNMATCHED] += 1
+                    continue
+                counted += 1
+                # Time goes on only with what is counted, and never past the moment the broker received it.
+                if at > newest < arrived:
+                    newest = min(at, arrived)
+                    if newest >= next_pane:
+                        watermark.observe(newest)
+                        self._advance()
+                        newer, older = ids.newer, ids.older
+                        sealed_before = watermark.sealed_before_ms
+                        next_pane = newest - newest % PANE_MS + PANE_MS
+        watermark.observe(newest)
+        self.cells.settle()
         outcomes[COUNTED] += counted
         if attribution.released != released:
             # Clicks that overtook their impression were unmatched until it came.

@@ -58,7 +58,7 @@ class WindowView(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One minute of the series; the newest may be a part of one."""
+    """One minute of the series, the newest perhaps in part; its estimates are of the `span_ms` that end with it."""
 
     start_ms: int
     end_ms: int
@@ -66,9 +66,10 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """The last hour, oldest first."""
+    """The last hour, oldest first: a point every `step_ms`, each over `span_ms`."""
 
     step_ms: int
+    span_ms: int
     surface: str
     points: tuple[Point, ...]
 

@@ -32,6 +32,7 @@ MAX_PAIRS: Final = 200
 """Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""
 POINT_AT_LEAST: Final = 20
 SERIES_POINTS: Final = 60
+SPAN_STEPS: Final = 5
 CONTRASTS: Final = (
     ("personalized", "holdout"),
     ("context_blind", "holdout"),
@@ -156,18 +157,20 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
 def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
     """Return the last hour before `end_ms` of `surface` (`all` = of every one) by minute and arm.
 
-    A minute with fewer than `POINT_AT_LEAST` in a metric's denominator has no point: a line drawn through the
-    rates of a handful shows chance.
+    Every point is a window of `SPAN_STEPS` minutes that ends with its minute: what the tile of that window showed
+    then. With fewer than `POINT_AT_LEAST` in a metric's denominator there is none: a line drawn through the rates of
+    a handful shows chance.
     """
     if not steps:
-        return Series(STEP_MS, surface, ())
+        return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, ())
     newest = max(steps)
     points = []
     for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest + STEP_MS, STEP_MS):
         arms: dict[str, list[int]] = {}
-        for (of, arm), tally in steps.get(start, {}).items():
-            if surface in (ALL, of):
-                add_into(arms.setdefault(arm, [0] * len(tally)), tally)
+        for within in range(start - (SPAN_STEPS - 1) * STEP_MS, start + STEP_MS, STEP_MS):
+            for (of, arm), tally in steps.get(within, {}).items():
+                if surface in (ALL, of):
+                    add_into(arms.setdefault(arm, [0] * len(tally)), tally)
         estimates = {
             arm: {
                 name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
@@ -176,7 +179,7 @@ def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
             for arm, tally in sorted(arms.items())
         }
         points.append(Point(start, min(start + STEP_MS, end_ms), estimates))
-    return Series(STEP_MS, surface, tuple(points))
+    return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, tuple(points))
 
 
 def estimates_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, Estimate | None]:

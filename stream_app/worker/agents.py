@@ -7,7 +7,7 @@ partition rather than eat its log.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -61,7 +61,8 @@ class Counting:
             try:
                 await self.count(batch)
             except Exception:
-                # A fault of ours. Its records must not be passed over: the partition stops and says so.
+                # A fault of ours. Its records must not be passed over: the partition is refused, and tried anew from
+                # what is stored, until it is mended.
                 log.exception("counting failed", partition=batch.partition, start=batch.start)
                 self._checkpoints.halt(TP(batch.topic, batch.partition), "counting failed; see the log")
 
@@ -73,10 +74,10 @@ class Counting:
             return  # fetched for an owner or a position that is no more
         if not self._is_same_log(claim, batch) or not await self._is_continuous(claim, batch):
             return
-        for span, follow in batch.chunks():
+        for spans, follow in batch.runs():
             if follow <= claim.position:
                 continue
-            await self._count_span(claim, after(span, claim.position), follow)
+            await self._count_run(claim, spans, follow)
             if claim.state.cells.changes >= FLUSH_AT_FIELDS and not await self._checkpoints.flush_one(claim):
                 return
             # Short steps: the group membership, the metrics and other partitions are served in between.
@@ -84,17 +85,21 @@ class Counting:
             if self._checkpoints.claims.get(tp) is not claim:
                 return
 
-    async def _count_span(self, claim: Claim, span: Span, follow: int) -> None:
+    async def _count_run(self, claim: Claim, spans: Sequence[Span], follow: int) -> None:
         began = time.perf_counter()
-        report = self._partitions[claim.tp.partition].process((span,))
-        assert report.records == len(span.values), (report.records, len(span.values))
+        if spans and spans[0].values and spans[0].offset(0) < claim.position:
+            spans = [after(span, claim.position) for span in spans]
+        report = self._partitions[claim.tp.partition].process(spans)
+        assert report.records == sum(len(span.values) for span in spans), report
         claim.position = follow
         head = claim.state.head
-        if span.values:
-            last = len(span.values) - 1
-            head.anchor_offset, head.anchor = span.offset(last), anchor_of(span.values[last])
-            if span.arrived_ms < LATEST_MS:
+        for span in spans:
+            if span.values and span.arrived_ms < LATEST_MS:
                 claim.oldest_ms = min(claim.oldest_ms or span.arrived_ms, span.arrived_ms)
+        last = next((span for span in reversed(spans) if span.values), None)
+        if last is not None:
+            end = len(last.values) - 1
+            head.anchor_offset, head.anchor = last.offset(end), anchor_of(last.values[end])
         head.skipped_offsets = follow - head.first_offset - head.applied
         self._instruments.processed(report, time.perf_counter() - began)
         for apart in report.apart:

@@ -27,6 +27,21 @@ class RecordBatch(NamedTuple):
         """How many records there are."""
         return sum(len(span.values) for span in self.spans)
 
+    def runs(self) -> Iterator[tuple[tuple[Span, ...], int]]:
+        """Yield the chunks in groups that are still one step's work, each with the offset that follows it.
+
+        A producer's batches are small: taking each for itself would cost more than counting it.
+        """
+        group: list[Span] = []
+        records, last = 0, self.start
+        for span, follow in self.chunks():
+            if group and records + len(span.values) > CHUNK_RECORDS:
+                yield tuple(group), last
+                group, records = [], 0
+            group.append(span)
+            records, last = records + len(span.values), follow
+        yield tuple(group), last
+
     def chunks(self) -> Iterator[tuple[Span, int]]:
         """Yield short runs of records, each with the offset that follows it."""
         last = len(self.spans) - 1

@@ -370,7 +370,7 @@ class Checkpoints:
             log.warning("claim dropped, claiming again", partition=claim.tp.partition, reason=reason)
 
     def halt(self, partition: TP, reason: str) -> None:
-        """Stop counting a partition until an operator has looked: nothing more is written for it."""
+        """Stop counting a partition: nothing more is written for it until a later claim finds that it may go on."""
         self.claims.pop(partition, None)
         wanted = self.wanted.setdefault(partition, Wanted(partition))
         self._refuse(wanted, reason)

@@ -185,3 +185,9 @@ def test_unknown_fields_are_ignored() -> None:
 def test_reasons_are_words_for_labels() -> None:
     """They are label values, so they stay plain."""
     assert all(re.fullmatch("[a-z_]+", reason) for reason in REASONS)
+
+
+@given(st.lists(st.sampled_from([GOOD, GOOD, *(raw for raw, _ in CASES)]), max_size=6))
+def test_decoding_together_is_decoding_one_by_one(raws: list[bytes | None]) -> None:
+    """However good and bad records are mixed, each becomes what it becomes alone."""
+    assert codec.decode_all(raws) == [codec.decode(raw) for raw in raws]

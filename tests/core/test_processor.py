@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
-from stream_app.core.events import Assignment
+from stream_app.core.events import Assignment, Click, Impression
 from stream_app.core.processor import Partition, Span
 from stream_app.metrics.catalogue import PLAN
 from tests.timelines import (
@@ -205,3 +205,9 @@ def test_a_report_adds_up(size: int) -> None:
     state = partition()
     report = feed(state, *(impression(n, f"d{n % 5}") if n % 3 else b"?" for n in range(size)))
     assert sum(report.outcomes.values()) == report.records == size
+
+
+def test_a_report_counts_events_by_type() -> None:
+    """What could not be decoded has no type; duplicates and late events have one."""
+    report = feed(partition(), impression(0), impression(0), b"{", click(5))
+    assert dict(report.events) == {Impression: 2, Click: 1}

@@ -131,7 +131,7 @@ def test_maturity_is_the_share_of_impressions_that_had_their_click_window() -> N
 
 
 def test_the_series_is_an_hour_of_minutes() -> None:
-    """Sixty points, oldest first; the newest minute is cut where the windows end; a handful makes no point."""
+    """Sixty points, oldest first, each over five minutes; the newest is cut where the windows end; few make none."""
     at = NOW_MS - NOW_MS % 60_000
     series = view_of(
         (at - 60_000, HOME, 30, 1), (at + 20_000, HOME, 20, 2), (at + 20_000, HOLDOUT, 19, 1)
@@ -142,7 +142,7 @@ def test_the_series_is_an_hour_of_minutes() -> None:
         series.points[0].start_ms,
         (last.start_ms, last.end_ms),
     )
-    assert (wilson(2, 20), None, wilson(1, 30), ["personalized"]) == (
+    assert (wilson(3, 50), None, wilson(1, 30), ["personalized"]) == (
         last.arms["personalized"]["ctr"],
         last.arms["holdout"]["ctr"],
         before.arms["personalized"]["ctr"],
@@ -219,7 +219,7 @@ def test_the_json_is_the_contract() -> None:
     """The rendering has the contract's members, and an estimate its four."""
     told = msgspec.json.decode(view_of((NOW_MS, HOME, 100, 7)).json)
     assert {"value", "low", "high", "n"} == set(told["windows"]["5m"]["rows"][0]["metrics"]["ctr"])
-    assert {"step_ms", "surface", "points"} == set(told["series"])
+    assert {"step_ms", "span_ms", "surface", "points"} == set(told["series"])
     assert ["1m", "5m", "15m", "1h", "24h", "7d", "28d", "all"] == list(told["windows"])
 
 

@@ -338,7 +338,7 @@ async def test_the_first_minutes_fill_the_chart(server: StandIn, open_wall: Open
     """While the hour is young the chart shows a shorter span, and says which."""
     server.first = snapshot(now_ms(), COUNTS, minutes=4)
     page = await open_wall()
-    assert await page.inner_text("#trend-words") == "CTR, last 5 min, 95 % bands"
+    assert await page.inner_text("#trend-words") == "CTR over 5 min, last 5 min"
 
 
 async def test_events_without_an_arm_are_shown_as_such(server: StandIn, open_wall: Open) -> None:

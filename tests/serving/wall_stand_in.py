@@ -173,7 +173,7 @@ def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
             name: window(end_ms, length, (counts or {}) if name in lengths else {}, maturity)
             for name, length in WINDOWS.items()
         },
-        "series": {"step_ms": MINUTE_MS, "surface": "all", "points": points},
+        "series": {"step_ms": MINUTE_MS, "span_ms": 5 * MINUTE_MS, "surface": "all", "points": points},
         "pipeline": {
             "events_per_second": 812.4 if counts else 0.0,
             "lag_records": 12_000 * states.count("b"),

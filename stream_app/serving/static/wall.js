@@ -112,7 +112,7 @@ function renderFigures() {
 function renderTrend() {
   const { points, surface: drawn } = series();
   const where = surface !== ALL && drawn === ALL ? " of all surfaces" : "";
-  say(element("trend-words"), `CTR${where}, last ${spanMinutes(points)} min, 95 % bands`);
+  say(element("trend-words"), `CTR over 5 min${where}, last ${spanMinutes(points)} min`);
   const isSettling = snapshot.sealed_ms !== null && points.length > 0 && snapshot.sealed_ms < points.at(-1).end_ms;
   element("trend-settling").hidden = !isSettling;
   trend.draw(points, "ctr", snapshot.sealed_ms);

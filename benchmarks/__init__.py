@@ -1,0 +1,1 @@
+"""What Lynceus costs per event: scripts that measure, and print what they measured."""

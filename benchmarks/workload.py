@@ -1,0 +1,43 @@
+"""The events of every benchmark: those of the simulated shop, encoded once; the same seed gives the same bytes."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from producers.shop import Shop
+from stream_app.core import codec
+
+START_MS: Final = 1_748_736_000_000
+"""2025-06-01T00:00:00Z: an event time that lies before any run, so that no event comes from the future."""
+SESSIONS_PER_SECOND: Final = 200.0
+"""Of event time. With about 6.7 events a session, a pane of 10 seconds holds some 13,000 events."""
+
+Counts = dict[tuple[str, str], tuple[int, int]]
+"""(surface, arm) -> (impressions, clicks)."""
+
+
+class Record(NamedTuple):
+    """One Kafka record: the user as key, JSON as value."""
+
+    key: bytes
+    value: bytes
+
+
+def records(number: int, seed: int = 1) -> Iterator[Record]:
+    """Yield the first `number` records of the shop."""
+    for event in islice(Shop(seed).events(START_MS, SESSIONS_PER_SECOND), number):
+        yield Record(event.user.encode(), codec.encode(event))
+
+
+def recount(values: Iterable[bytes]) -> Counts:
+    """Count impressions and clicks by surface and arm with nothing but the JSON: what every contender must find.
+
+    The shop repeats no id, and clicks every impression at most once, within a minute.
+    """
+    seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for value in values:
+        event = json.loads(value)
+        seen[event["type"]][event["surface"], event["arm"]] += 1
+    return {pair: (number, seen["click"][pair]) for pair, number in sorted(seen["impression"].items())}
