@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaTimeoutError, OffsetOutOfRangeError
 from faust.types import TP
 
+from stream_app.core import cells as layout
 from stream_app.core.processor import Partition
 from stream_app.metrics.catalogue import MEASURES, PLAN
 from stream_app.worker.agents import Counting
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
 APP: Final = "sim"
 CLAIM_EVERY_S: Final = 0.1
 FLUSH_EVERY_S: Final = 0.15
+
+
+class Topic(str):
+    """A name whose hash is the same in every process: sets of partitions must not shuffle the schedule."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 7
+
+
+PARTITIONS: Final = (TP(Topic("events"), 0), TP(Topic("events"), 1))
+
+
+def key_of(tp: TP) -> bytes:
+    """Return the key of a partition's hash."""
+    return layout.partition_key(APP, tp.topic, tp.partition).encode()
 
 
 class Sources(Mapping[int, Partition]):

@@ -24,18 +24,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from stream_app.core import cells as layout
 from stream_app.worker.agents import Counting
 from stream_app.worker.checkpoint import Checkpoints
 from stream_app.worker.instruments import Instruments
+from tests.faults import sim_faults
 from tests.faults.logs import Log, log
 from tests.faults.memory_redis import MemoryRedis
 from tests.faults.oracle import Oracle
-from tests.faults.sim_worker import APP, Worker
+from tests.faults.sim_faults import SAVED_FOR_LATER, SESSION_S
+from tests.faults.sim_worker import PARTITIONS, Worker, key_of
 from tests.faults.virtual_time import DeadlockError, VirtualTime
 
 TIMEOUT_S: Final = 0.5
-SESSION_S: Final = 1.0
 BARRIER_S: Final = 1.5
 PATIENCE_S: Final = 60.0
 """Virtual seconds in which everything must be counted once the faults have ended."""
@@ -43,30 +43,10 @@ NOTICED_S: Final = 5.0
 """Virtual seconds in which a rollback of an idle partition must be repaired."""
 IDLE_S: Final = 40.0
 STORM_STEPS: Final = 40
-SAVED_FOR_LATER: Final = 4
-"""The last batches of every log arrive only when the faults are over."""
 KINDS: Final = (
     "kill", "stop", "rebalance", "lost_request", "lost_reply", "late_command", "redis_down", "roll_back", "wipe",
     "full", "retention", "recreate", "offsets_reset", "kafka_error", "broker_down", "lost_fetch", "idle",
 )  # fmt: skip
-SECOND_LOG: Final = 1_000
-"""A topic that is created again holds the log of this number and more."""
-
-
-class Topic(str):
-    """A name whose hash is the same in every process: sets of partitions must not shuffle the schedule."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        return 7
-
-
-PARTITIONS: Final = (TP(Topic("events"), 0), TP(Topic("events"), 1))
-
-
-def _key(tp: TP) -> bytes:
-    return layout.partition_key(APP, tp.topic, tp.partition).encode()
 
 
 class Variant(NamedTuple):
@@ -125,13 +105,13 @@ class World:
         self.committed: dict[TP, int] = {}
         self.is_broker_down = False
         self._lost_fetches: set[tuple[TP, int]] = set()
-        self._recreated: set[TP] = set()
+        self.recreated: set[TP] = set()
         # Redis
         self.steps = 0
         self._kill_at = kill_at
-        self.redis = MemoryRedis(self._changed)
-        self._connections = 0
-        self._is_redis_down = False
+        self.redis = MemoryRedis(self.changed)
+        self.connections = 0
+        self.is_redis_down = False
         self.oracle = Oracle(self.logs)
         # the group
         self.workers: list[Worker] = []
@@ -164,11 +144,11 @@ class World:
         """Count a step of a worker; it may be its last."""
         self.steps += 1
         if self.steps == self._kill_at and worker.is_alive:
-            self._kill(worker)
+            self.kill(worker)
 
     async def ask(self, worker: Worker, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
         """Carry a script to Redis, and the answer back; either way may fail, and the client waits only so long."""
-        chance, connection = self.chance, self._connections
+        chance, connection = self.chance, self.connections
         answer: asyncio.Future[Any] = self.loop.create_future()
         up = chance.choice((0.0002, 0.001, 0.02))
         if self.happens("late_command"):
@@ -178,7 +158,7 @@ class World:
         text = self._variant.rewrite(script)
 
         def arrive() -> None:
-            if self._is_redis_down or connection != self._connections:
+            if self.is_redis_down or connection != self.connections:
                 fail(RedisConnectionError("connection closed"))
                 return
             try:
@@ -228,11 +208,11 @@ class World:
         self.tell(f"VIOLATION {violation}")
         self.violation = self.violation or violation
 
-    def _changed(self, key: bytes, names: frozenset[bytes]) -> None:
+    def changed(self, key: bytes, names: frozenset[bytes]) -> None:
         fields = self.redis.hashes.get(key)
         if fields is None or names <= {b"@alive", b"@tok"} or self.violation:
             return
-        tp = next(tp for tp in PARTITIONS if key == _key(tp))
+        tp = next(tp for tp in PARTITIONS if key == key_of(tp))
         self.tell(f"partition {tp.partition} stored at {fields.get(b'@off', b'?').decode()}")
         wrong = self.oracle.judge(tp, {name.decode(): value for name, value in fields.items()})
         if wrong:
@@ -249,23 +229,23 @@ class World:
             self._produce()
             if self.chance.random() < 0.3:
                 self.redis.fsync()
-            actions = sorted(self.kinds & _ACTIONS.keys())
+            actions = sorted(self.kinds & sim_faults.ACTIONS.keys())
             if actions and self.chance.random() < 0.45:
                 kind = self.chance.choice(actions)
-                if _ACTIONS[kind](self):
+                if sim_faults.ACTIONS[kind](self):
                     self.faults.append(kind)
 
     async def calm(self) -> None:
         """End all faults, and bring the rest of the records."""
         self.is_stormy = False
-        self._is_redis_down = self.is_broker_down = self.redis.is_full = False
+        self.is_redis_down = self.is_broker_down = self.redis.is_full = False
         for worker in self.workers:
             worker.resume()
         if not any(worker.is_alive for worker in self.workers):
             self._start()
         for tp in PARTITIONS:
             self.ends[tp] = self.logs[tp].ends()[-SAVED_FOR_LATER]
-        await self._rebalance()
+        await self.rebalance()
         await self._until_all_is_counted(PATIENCE_S, "after the storm")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE_S)
@@ -278,7 +258,7 @@ class World:
         await self._until_all_is_counted(PATIENCE_S, "with one batch more")
         if "roll_back" in self.kinds:
             # Nothing comes any more and nothing is wrong; then Redis forgets what it did last.
-            self._roll_back()
+            sim_faults.roll_back(self)
             await self._until_all_is_counted(NOTICED_S, "after an idle rollback")
         await asyncio.sleep(3.0)
         for tp in PARTITIONS:
@@ -296,7 +276,7 @@ class World:
             await asyncio.sleep(0.1)
 
     def _offset(self, tp: TP) -> int:
-        fields = self.redis.hashes.get(_key(tp))
+        fields = self.redis.hashes.get(key_of(tp))
         return int(fields.get(b"@off", b"-1")) if isinstance(fields, dict) else -1
 
     def _is_counted(self, tp: TP) -> bool:
@@ -304,7 +284,7 @@ class World:
 
     def _is_refused(self, tp: TP) -> bool:
         """Whether the partition waits for an operator, and rightly: its log is another one."""
-        return tp in self._recreated and any(
+        return tp in self.recreated and any(
             worker.is_alive and (wanted := worker.checkpoints.wanted.get(tp)) is not None and bool(wanted.refused)
             for worker in self.workers
         )
@@ -320,7 +300,7 @@ class World:
                 if later:
                     self.ends[tp] = later[min(len(later) - 1, self.chance.randrange(3))]
 
-    def _later(self, delay_s: float, act: Callable[[], object]) -> None:
+    def later(self, delay_s: float, act: Callable[[], object]) -> None:
         self.loop.call_later(delay_s, act)
 
     def _start(self) -> None:
@@ -328,50 +308,23 @@ class World:
         self.workers.append(worker)
         self.tell(f"{worker.name} starts")
 
-    def _background(self, work: Coroutine[Any, Any, Any]) -> None:
+    def background(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _kill_one(self) -> bool:
-        alive = [worker for worker in self.workers if worker.is_alive]
-        if alive:
-            self._kill(self.chance.choice(alive))
-        return bool(alive)
-
-    def _kill(self, worker: Worker) -> None:
+    def kill(self, worker: Worker) -> None:
         self.tell(f"{worker.name} is killed")
         worker.kill()
 
         async def replace() -> None:
             await asyncio.sleep(self.chance.choice((0.05, 0.5, SESSION_S)))
             self._start()
-            await self._rebalance()
+            await self.rebalance()
 
-        self._background(replace())
+        self.background(replace())
 
-    def _stop(self) -> bool:
-        running = [worker for worker in self.workers if worker.is_alive and not worker.is_stopped]
-        if not running:
-            return False
-        worker = self.chance.choice(running)
-        self.tell(f"{worker.name} is stopped")
-        worker.stop()
-
-        async def later() -> None:
-            await asyncio.sleep(SESSION_S)
-            if worker.is_stopped:
-                await self._rebalance()
-            await asyncio.sleep(self.chance.choice((0.0, 0.3, 1.0)))
-            self.tell(f"{worker.name} goes on")
-            worker.resume()
-            await asyncio.sleep(self.chance.choice((0.0, 0.2, 1.0)))
-            await self._rebalance()
-
-        self._background(later())
-        return True
-
-    async def _rebalance(self) -> None:
+    async def rebalance(self) -> None:
         """Give the partitions to those who take part: revoked from all first, but not waiting for ever."""
         async with self._rebalancing:
             members = [worker for worker in self.workers if worker.is_alive and not worker.is_stopped]
@@ -395,113 +348,18 @@ class World:
             # Who came too late was put out, finds out, and joins again.
             async def again() -> None:
                 await asyncio.wait(late)
-                await self._rebalance()
+                await self.rebalance()
 
-            self._background(again())
-
-    def _reassign(self) -> bool:
-        self._background(self._rebalance())
-        return True
-
-    def _roll_back(self) -> bool:
-        kept = self.chance.randint(0, self.redis.unsynced)
-        self.tell(f"Redis dies and comes back without its last {self.redis.unsynced - kept} writes")
-        self._connections += 1
-        self.redis.roll_back(kept)
-        return True
-
-    def _redis_down(self) -> bool:
-        self.tell("Redis is down")
-        self._connections += 1
-        self._is_redis_down = True
-
-        def back() -> None:
-            self._is_redis_down = False
-
-        self._later(self.chance.choice((0.1, 0.6, 2.0)), back)
-        return True
-
-    def _wipe(self) -> bool:
-        if self.chance.random() > 0.4:
-            return False
-        self.tell("FLUSHALL")
-        self.redis.flush_all()
-        return True
-
-    def _fill(self) -> bool:
-        self.tell("Redis is full")
-        self.redis.is_full = True
-
-        def back() -> None:
-            self.redis.is_full = False
-
-        self._later(self.chance.choice((0.1, 0.6)), back)
-        return True
-
-    def _retain(self) -> bool:
-        tp = self.chance.choice(PARTITIONS)
-        ends = [end for end in self.logs[tp].ends() if self.begins[tp] < end <= self.ends[tp]]
-        if not ends or tp in self._recreated:
-            return False
-        self.begins[tp] = self.chance.choice(ends)
-        self.oracle.retained(tp, self.begins[tp])
-        self.tell(f"partition {tp.partition} now begins at {self.begins[tp]}")
-        return True
-
-    def _recreate(self) -> bool:
-        tp = self.chance.choice(PARTITIONS)
-        if self.begins[tp] or tp in self._recreated:
-            return False
-        self._recreated.add(tp)
-        number = SECOND_LOG + self.chance.randrange(3)
-        self.logs[tp] = log(number)
-        self._changed(_key(tp), frozenset((b"@off",)))
-        self.ends[tp] = self.chance.choice(self.logs[tp].ends()[:-SAVED_FOR_LATER])
-        self.committed.pop(tp, None)
-        self.tell(f"partition {tp.partition} is created anew, with {self.ends[tp]} offsets")
-        for worker in self.workers:
-            worker.consumer.forget(tp)
-        self._background(self._rebalance())
-        return True
-
-    def _reset_offsets(self) -> bool:
-        for tp in PARTITIONS:
-            self.committed[tp] = self.chance.choice((0, 1, self.ends[tp]))
-        return True
-
-    def _broker_down(self) -> bool:
-        self.tell("the broker is down")
-        self.is_broker_down = True
-
-        def back() -> None:
-            self.is_broker_down = False
-
-        self._later(self.chance.choice((0.1, 1.0)), back)
-        return True
+            self.background(again())
 
     async def run(self) -> None:
         """Run the schedule."""
         for _ in range(2):
             self._start()
-        self._background(self._rebalance())
+        self.background(self.rebalance())
         await self.storm()
         if not self.violation:
             await self.calm()
-
-
-_ACTIONS: Final[dict[str, Callable[[World], bool]]] = {
-    "kill": World._kill_one,
-    "stop": World._stop,
-    "rebalance": World._reassign,
-    "redis_down": World._redis_down,
-    "roll_back": World._roll_back,
-    "wipe": World._wipe,
-    "full": World._fill,
-    "retention": World._retain,
-    "recreate": World._recreate,
-    "offsets_reset": World._reset_offsets,
-    "broker_down": World._broker_down,
-}
 
 
 @contextmanager
