@@ -35,6 +35,8 @@ def violations(outcomes: list[Outcome]) -> str:
 
 _SWEPT = "a sweep deletes fields that the stored state still needs"
 KNOWN = {
+    "crashes and zombies": f"{_SWEPT}: those of a flush that is still under way",
+    "a slow and lossy network": f"{_SWEPT}: those of a flush that is still under way",
     "Redis goes back in time": f"{_SWEPT}: of an offset before the rollback",
     "Redis is down or full": f"{_SWEPT}: those of a flush that is still under way",
     "the state is lost": f"{_SWEPT}: those of a flush that is still under way",
@@ -44,6 +46,10 @@ KNOWN = {
     "topics are created anew and fetches lost": "a lost first fetch takes the comparison with the last record with it",
 }
 """What does not hold yet, and why."""
+
+
+TOMBSTONES = (366,)
+"""Schedules in which the last record that was counted is the same in the other log: none at all."""
 
 
 def _expected(scenario: str) -> Any:
@@ -57,6 +63,15 @@ def test_whatever_happens_every_record_is_counted_once(scenario: str) -> None:
     outcomes = [simulate(seed, kinds=SCENARIOS[scenario]) for seed in range(SEEDS)]
     assert violations(outcomes) == ""
     assert set(SCENARIOS[scenario]) == {kind for outcome in outcomes for kind in outcome.faults}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the fingerprint is of the value alone: two logs often share a tombstone, or garbage"
+)
+def test_a_tombstone_does_not_tell_one_log_from_another() -> None:
+    """A topic that is created anew is noticed, whatever its records say at the offset that was counted last."""
+    outcomes = [simulate(seed, kinds=("recreate",)) for seed in TOMBSTONES]
+    assert violations(outcomes) == ""
 
 
 @pytest.mark.xfail(strict=True, reason="all that is known of single scenarios")
