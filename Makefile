@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench clean
+.PHONY: help demo test lint format lock bench chaos soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ format: ## ruff format, and the fixes that are safe
 bench: ## events per second of the worker beside a plain Faust app, in one run
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+chaos: ## faults all the time, then every cell recounted (MINUTES=10 SEED=1)
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) $(ARGS)
+
+soak: ## a steady rate for long: memory of worker and Redis, minute by minute (HOURS=1)
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m tests.faults.chaos --soak-hours $(or $(HOURS),1) --seed $(or $(SEED),1) $(ARGS)
 
 lock: ## resolve the locks anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \

@@ -7,11 +7,19 @@ arm, conversions at the quoted decision and item.
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 Totals = dict[tuple[str, str], dict[str, int]]
+Key = Callable[[dict[str, Any]], Any]
+"""From an impression to what its counts are kept under."""
+
+
+def by_surface_and_arm(impression: dict[str, Any]) -> tuple[str, str]:
+    """Return where an impression was shown, and to which arm."""
+    return impression.get("surface", "none"), impression.get("arm", "none")
 
 
 def read(bootstrap: str, topic: str, **options: Any) -> dict[int, list[bytes | None]]:
@@ -31,22 +39,25 @@ def read(bootstrap: str, topic: str, **options: Any) -> dict[int, list[bytes | N
         consumer.close()
 
 
-def recount(log: dict[int, list[bytes | None]]) -> tuple[Totals, Counter[str]]:
-    """Return the totals by (surface, arm), and the outcomes."""
-    totals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+def recount(
+    log: dict[int, list[bytes | None]], key: Key = by_surface_and_arm
+) -> tuple[dict[Any, dict[str, int]], Counter[str]]:
+    """Return the totals by `key` of the impression that earned them, and the outcomes."""
+    totals: dict[Any, Counter[str]] = defaultdict(Counter)
     outcomes: Counter[str] = Counter()
     for values in log.values():
-        _recount_partition(values, totals, outcomes)
+        _recount_partition(values, totals, outcomes, key)
     return {key: dict(+counts) for key, counts in totals.items()}, outcomes
 
 
 def _recount_partition(
-    values: list[bytes | None], totals: dict[tuple[str, str], Counter[str]], outcomes: Counter[str]
+    values: list[bytes | None], totals: dict[Any, Counter[str]], outcomes: Counter[str], key: Key
 ) -> None:
     seen: set[str] = set()
     shown: dict[tuple[str, str], dict[str, Any]] = {}
     clicked: set[tuple[str, str]] = set()
-    sessions: dict[tuple[str, str, str], int] = {}
+    sessions: dict[tuple[str, str, str], Any] = {}
+    converted: set[tuple[str, str, str]] = set()
     for value in values:
         try:
             event = json.loads(value or b"")
@@ -59,11 +70,11 @@ def _recount_partition(
             continue
         seen.add(ident)
         if kind == "impression":
-            where = event.get("surface", "none"), event.get("arm", "none")
+            where = key(event)
             totals[where]["impressions"] += 1
-            session = (event.get("session") or event["user"], *where)
+            session = (event.get("session") or event["user"], *by_surface_and_arm(event))
             if session not in sessions:
-                sessions[session] = -1
+                sessions[session] = where
                 totals[where]["sessions"] += 1
             shown.setdefault((event["decision"], event["item"]), event)
             outcomes["counted"] += 1
@@ -74,14 +85,14 @@ def _recount_partition(
             outcomes["unmatched"] += 1
             continue
         outcomes["counted"] += 1
-        where = impression.get("surface", "none"), impression.get("arm", "none")
+        where = key(impression)
         if kind == "click":
             totals[where]["repeat_clicks" if quoted in clicked else "clicks"] += 1
             clicked.add(quoted)
         elif kind == "conversion":
             totals[where]["conversions"] += 1
             totals[where]["revenue_minor"] += event.get("value_minor", 0)
-            session = (impression.get("session") or impression["user"], *where)
-            if sessions[session] < 0:
-                sessions[session] = 0
-                totals[where]["converted_sessions"] += 1
+            session = (impression.get("session") or impression["user"], *by_surface_and_arm(impression))
+            if session not in converted:
+                converted.add(session)
+                totals[sessions[session]]["converted_sessions"] += 1
