@@ -118,11 +118,11 @@ class Proxy:
 
     async def _close(self) -> None:
         self._listener.close()
+        self._set("pass")
         self._reset()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # They end by themselves once their connections are gone; a cancelled one asyncio would report.
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=5)
 
     def _reset(self) -> None:
         for pair in list(self._pairs):
