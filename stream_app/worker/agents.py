@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Protocol
 
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream_app.core.events import LATEST_MS, MAX_RECORD_BYTES
@@ -61,6 +62,10 @@ class Counting:
         async for batch in stream:
             try:
                 await self.count(batch)
+            except KafkaError as error:
+                claim = self._checkpoints.claims.get(TP(batch.topic, batch.partition))
+                if claim is not None:
+                    self._checkpoints.drop(claim, f"set apart: {type(error).__name__}")
             except Exception:
                 # A fault of ours. Its records must not be passed over: the partition is refused, and tried anew from
                 # what is stored, until it is mended.
@@ -73,6 +78,10 @@ class Counting:
         claim = self._checkpoints.claims.get(tp)
         if claim is None or batch.epoch != claim.epoch:
             return  # fetched for an owner or a position that is no more
+        if claim.anchor is not None and batch.start > claim.anchor[0]:
+            claim.epoch = self._checkpoints.next_epoch()
+            await self._reread(claim.tp, claim.anchor[0], claim.epoch)
+            return
         if not self._is_same_log(claim, batch) or not await self._is_continuous(claim, batch):
             return
         for spans, follow in batch.runs():
@@ -100,7 +109,7 @@ class Counting:
         last = next((span for span in reversed(spans) if span.values), None)
         if last is not None:
             end = len(last.values) - 1
-            head.anchor_offset, head.anchor = last.offset(end), anchor_of(last.values[end])
+            head.anchor_offset, head.anchor = last.offset(end), anchor_of(last.values[end], last.arrived_ms)
         head.skipped_offsets = follow - head.first_offset - head.applied
         self._instruments.processed(report, time.perf_counter() - began)
         for apart in report.apart:
@@ -112,7 +121,7 @@ class Counting:
             return True
         (offset, expected), claim.anchor = claim.anchor, None
         first = batch.spans[0] if batch.spans else None
-        if first is None or first.offset(0) != offset or anchor_of(first.values[0]) == expected:
+        if first is None or first.offset(0) != offset or anchor_of(first.values[0], first.arrived_ms) == expected:
             return True  # the same record, or one that compaction has removed: then nothing can be said
         self._checkpoints.halt(claim.tp, f"the record at offset {offset} is not the one counted there: another log")
         return False

@@ -19,7 +19,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from faust.types import TP
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError, ResponseError
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core import cells as layout
@@ -118,6 +118,8 @@ class Checkpoints:
             for wanted in due:
                 try:
                     await self._claim(wanted)
+                except DataError as error:  # the value is of a kind that no script of ours can have made
+                    self._refuse(wanted, str(error))
                 except (RedisError, OSError, TimeoutError, KafkaError) as error:
                     wanted.attempts += 1
                     wait = min(RECLAIM_AFTER_S * 2 ** (wanted.attempts - 1), RECLAIM_AT_MOST_S)
@@ -150,9 +152,13 @@ class Checkpoints:
             return
         if claim.position < begin:
             self._record_gap(claim, begin)
+        if claim.anchor is not None and claim.anchor[0] < begin:
+            claim.anchor = None
         if self.wanted.get(tp) is not wanted:
             return  # a rebalance came between
         claim.epoch, claim.end = self.next_epoch(), end
+        # Numbers of changes are never given out twice, also when Redis went back: a reader would miss the difference.
+        claim.state.cells.sequence = max(claim.state.cells.sequence, self._now_ms())
         claim.advanced_ms = self._now_ms()
         self.claims[tp] = claim
         del self.wanted[tp]
@@ -282,7 +288,6 @@ class Checkpoints:
             claim.advanced_ms = claim.state.head.written_ms = self._now_ms()
             fields, stale = claim.state.take_changes()
             moved = claim.state.cells.take_moved()
-            claim.stale += stale
             fields[layout.OFFSET] = b"%d" % position
             if claim.adopted:
                 fields[layout.LOG] = claim.adopted.encode()
@@ -294,9 +299,10 @@ class Checkpoints:
                 return False
             if not await self._write(claim, fields):
                 return False
+            claim.stale += stale
             self._instruments.flushed(claim, moved, oldest_ms and (self._now_ms() - oldest_ms) / 1000)
             claim.stored = position
-        await self._sweep(claim)
+            await self._sweep(claim)
         return True
 
     async def verify(self) -> None:
@@ -354,8 +360,18 @@ class Checkpoints:
         return partition in self.claims
 
     def stalled(self, now_ms: int, after_ms: int) -> Claim | None:
-        """Return a claim that has records to count and has counted none for `after_ms`, if there is one."""
-        return next((c for c in self.claims.values() if c.end > c.position and now_ms - c.advanced_ms > after_ms), None)
+        """Return a claim of which records wait, and none was counted since `after_ms` ago, if there is one.
+
+        To be asked again and again: the time runs from when a backlog was first seen where it still is.
+        """
+        for claim in self.claims.values():
+            if claim.end <= claim.position:
+                claim.waiting_at = -1
+            elif claim.waiting_at != claim.position:
+                claim.waiting_at, claim.waiting_since_ms = claim.position, now_ms
+            elif now_ms - claim.waiting_since_ms > after_ms:
+                return claim
+        return None
 
     def next_epoch(self) -> int:
         """Return a number that no fetch carries yet."""
@@ -389,7 +405,7 @@ class Checkpoints:
         while claim.stale:
             some, claim.stale = claim.stale[: scripts.MAX_SWEEP], claim.stale[scripts.MAX_SWEEP :]
             try:
-                await self._run("sweep", scripts.SWEEP, self._key(claim.tp), claim.nonce, *some)
+                await self._run("sweep", scripts.SWEEP, self._key(claim.tp), claim.nonce, claim.stored, *some)
             except (RedisError, OSError, TimeoutError):
                 # Leftovers are harmless: they are found again at the next claim.
                 return
@@ -401,7 +417,12 @@ class Checkpoints:
     async def _run(self, name: str, script: str, key: str, *arguments: str | bytes | int) -> "list[bytes] | bytes":
         with self._instruments.redis_command(name):
             command: Awaitable[list[bytes] | bytes] = self._redis().eval(script, 1, key, *arguments)
-            return await command
+            try:
+                return await command
+            except ResponseError as error:
+                if "WRONGTYPE" in str(error):
+                    raise DataError(f"the key {key} holds another type, which is not ours") from None
+                raise
 
 
 async def _are_sent(sending: set[asyncio.Future[object]]) -> bool:
@@ -415,6 +436,6 @@ def _flat(fields: Mapping[str, bytes]) -> list[str | bytes]:
     return [part for pair in fields.items() for part in pair]
 
 
-def anchor_of(raw: bytes | None) -> int:
+def anchor_of(raw: bytes | None, arrived_ms: int) -> int:
     """Return the fingerprint by which a record is recognised."""
-    return digest(raw or b"") >> 1
+    return digest(raw or b"", arrived_ms) >> 1

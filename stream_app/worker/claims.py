@@ -35,6 +35,9 @@ class Claim:
     """When the oldest record arrived that is not stored yet; 0 for none."""
     alive_s: float = 0.0
     advanced_ms: int = 0
+    waiting_at: int = -1
+    """Where records were waiting when that was last looked at, and since when; -1 for nowhere."""
+    waiting_since_ms: int = 0
     end: int = 0
     """Where the log ended, as far as is known."""
 

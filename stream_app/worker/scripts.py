@@ -10,7 +10,7 @@ CLAIM: Final = """
 -- Take a partition over. KEYS[1] its hash; ARGV: nonce, configuration, log.
 -- Returns {'new'} | {'other_config', theirs} | {'other_log', theirs} | {'ok', field, value, ...}
 local m = redis.call('HMGET', KEYS[1], '@off', '@cfg', '@log')
-if not m[1] then return {'new'} end
+if not m[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'new'} end
 if m[2] ~= ARGV[2] then return {'other_config', m[2] or ''} end
 if m[3] ~= ARGV[3] and m[3] ~= '*' then return {'other_log', m[3] or ''} end
 redis.call('HSET', KEYS[1], '@tok', ARGV[1])
@@ -47,9 +47,12 @@ return 'ok'
 """
 
 SWEEP: Final = """
--- Delete fields that are no longer part of the state. KEYS[1] its hash; ARGV: nonce, field, ...
-if redis.call('HGET', KEYS[1], '@tok') ~= ARGV[1] then return 'fenced' end
-redis.call('HDEL', KEYS[1], unpack(ARGV, 2))
+-- Delete fields that are no longer part of the state. KEYS[1] its hash; ARGV: nonce, expected offset, field, ...
+-- Without the offset, a Redis that went back in time would lose what its older state still needs.
+local m = redis.call('HMGET', KEYS[1], '@tok', '@off')
+if m[1] ~= ARGV[1] then return 'fenced' end
+if m[2] ~= ARGV[2] then return 'conflict' end
+redis.call('HDEL', KEYS[1], unpack(ARGV, 3))
 return 'ok'
 """
 

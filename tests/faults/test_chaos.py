@@ -146,16 +146,9 @@ DAMAGE: dict[str, Callable[[Ground, str], object]] = {
     "the whole partition deleted": lambda g, key: g.client.delete(key),
     "the offset deleted": lambda g, key: g.client.hdel(key, "@off"),
 }
-_NO_OFFSET = "a hash without @off is new to CLAIM and known to CREATE: it is claimed again for ever"
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=_NO_OFFSET)] if "offset" in name else [])
-        for name in DAMAGE
-    ],
-)
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_state_is_counted_anew(ground: Ground, damage: str) -> None:
     """D8: whatever is missing in a partition's hash, when its owner dies: the totals are those of the recount."""
     with damaged(ground, DAMAGE[damage]):
@@ -168,16 +161,9 @@ REFUSED: dict[str, Callable[[Ground, str], object]] = {
     "the configuration deleted": lambda g, key: g.client.hdel(key, "@cfg"),
     "another type": lambda g, key: g.client.set(key, b"not a hash"),
 }
-_NOT_REFUSED = "WRONGTYPE is taken for a Redis that is down: claimed again for ever, and nobody is told"
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=_NOT_REFUSED)] if "type" in name else [])
-        for name in REFUSED
-    ],
-)
+@pytest.mark.parametrize("damage", REFUSED)
 def test_what_cannot_be_state_is_refused(ground: Ground, damage: str) -> None:
     """D8: counts of unknown rules, or no counts at all: the partition is refused, and left as it is."""
     told = ground.fleet.log().count("partition refused")

@@ -1,7 +1,6 @@
 """The checkpoint holds under every simulated schedule, and stops holding when any one of its rules is taken away."""
 
 from random import Random
-from typing import Any
 
 import pytest
 import redis
@@ -33,31 +32,11 @@ def violations(outcomes: list[Outcome]) -> str:
     return f"{bad[0]}\nalso the seeds {[outcome.seed for outcome in bad[1:]]}" if bad else ""
 
 
-_SWEPT = "a sweep deletes fields that the stored state still needs"
-KNOWN = {
-    "crashes and zombies": f"{_SWEPT}: those of a flush that is still under way",
-    "a slow and lossy network": f"{_SWEPT}: those of a flush that is still under way",
-    "Redis goes back in time": f"{_SWEPT}: of an offset before the rollback",
-    "Redis is down or full": f"{_SWEPT}: those of a flush that is still under way",
-    "the state is lost": f"{_SWEPT}: those of a flush that is still under way",
-    "the broker is down": "a dead letter that cannot be sent halts the partition, and nothing is wrong with its log",
-    "retention is faster": "a log that begins just where counting stands: the record before it is waited for for ever",
-    "nothing comes for a while": "an idle partition that gets records is taken for stalled before they are counted",
-    "topics are created anew and fetches lost": "a lost first fetch takes the comparison with the last record with it",
-}
-"""What does not hold yet, and why."""
-
-
 TOMBSTONES = (366,)
 """Schedules in which the last record that was counted is the same in the other log: none at all."""
 
 
-def _expected(scenario: str) -> Any:
-    marks = [pytest.mark.xfail(strict=True, reason=KNOWN[scenario])] if scenario in KNOWN else []
-    return pytest.param(scenario, marks=marks)
-
-
-@pytest.mark.parametrize("scenario", [_expected(scenario) for scenario in SCENARIOS])
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_whatever_happens_every_record_is_counted_once(scenario: str) -> None:
     """Under every schedule of a scenario what is stored is the log below `@off`, and in the end all of it."""
     outcomes = [simulate(seed, kinds=SCENARIOS[scenario]) for seed in range(SEEDS)]
@@ -65,16 +44,12 @@ def test_whatever_happens_every_record_is_counted_once(scenario: str) -> None:
     assert set(SCENARIOS[scenario]) == {kind for outcome in outcomes for kind in outcome.faults}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the fingerprint is of the value alone: two logs often share a tombstone, or garbage"
-)
 def test_a_tombstone_does_not_tell_one_log_from_another() -> None:
     """A topic that is created anew is noticed, whatever its records say at the offset that was counted last."""
     outcomes = [simulate(seed, kinds=("recreate",)) for seed in TOMBSTONES]
     assert violations(outcomes) == ""
 
 
-@pytest.mark.xfail(strict=True, reason="all that is known of single scenarios")
 def test_any_mixture_of_faults_is_survived() -> None:
     """Each seed draws its own mixture; together they draw every kind."""
     outcomes = [simulate(seed) for seed in range(3 * SEEDS)]
@@ -89,7 +64,6 @@ def test_a_worker_killed_at_every_step_costs_nothing() -> None:
     assert violations(outcomes) == ""
 
 
-@pytest.mark.xfail(strict=True, reason="after a rollback the sequence numbers of the lost writes are given out again")
 def test_a_reader_is_told_of_every_change() -> None:
     """A field never changes under one sequence number, also when Redis went back and it was written anew."""
     reused = [reused for seed in range(SEEDS) for reused in simulate(seed, kinds=("roll_back",)).reused]
