@@ -129,7 +129,7 @@ def test_secrets_are_not_shown() -> None:
         str(shown(settings)),
         refusal(OTHER | {"LYNCEUS_REDIS__URL": f"redis://user:{CANARY}@127.0.0.1/0"}),
         refusal(OTHER | {"LYNCEUS_REDIS__URL": f"redis://127.0.0.1/0?password={CANARY}"}),
-        refusal(OTHER | {"LYNCEUS_REDIS__URL": f"unix:///tmp/redis.sock?username=u&password={CANARY}"}),
+        refusal(OTHER | {"LYNCEUS_REDIS__URL": f"unix:///run/redis.sock?username=u&password={CANARY}"}),
         refusal(OTHER | {"LYNCEUS_REDIS__PASSWROD": CANARY}),
         refusal(OTHER | {"LYNCEUS_KAFKA__PARTITIONS": "many"}),
         refusal(OTHER | {"LYNCEUS_KAFKA__LATE_TOPIC": "lynceus.events"}),
