@@ -74,7 +74,6 @@ def main() -> None:
 @click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", help="What the shop goes through.")
 @click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated shop.")
-@click.option("--no-browser", is_flag=True, hidden=True)
 def demo(
     once: bool,
     as_json: bool,
@@ -83,12 +82,10 @@ def demo(
     scenario: str,
     rate: float,
     seed: int,
-    no_browser: bool,
 ) -> None:
     """Real clicks, then a simulated shop, on a live wall: everything in one command."""
     from stream_app import demo as demonstration
 
-    del no_browser
     if as_json and not once:
         raise click.UsageError("--json goes with --once")
     plan = demonstration.Plan(data, kafka == "apache", scenario, rate, seed)

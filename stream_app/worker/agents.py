@@ -79,8 +79,7 @@ class Counting:
         if claim is None or batch.epoch != claim.epoch:
             return  # fetched for an owner or a position that is no more
         if claim.anchor is not None and batch.start > claim.anchor[0]:
-            claim.epoch = self._checkpoints.next_epoch()
-            await self._reread(claim.tp, claim.anchor[0], claim.epoch)
+            await self._read_again(claim, claim.anchor[0])  # a lost fetch must not take the comparison with it
             return
         if not self._is_same_log(claim, batch) or not await self._is_continuous(claim, batch):
             return
@@ -137,9 +136,13 @@ class Counting:
             self._instruments.gap(batch.start - claim.position)
             return True
         claim.reread = claim.position
-        claim.epoch = self._checkpoints.next_epoch()
-        await self._reread(claim.tp, claim.position, claim.epoch)
+        await self._read_again(claim, claim.position)
         return False
+
+    async def _read_again(self, claim: Claim, offset: int) -> None:
+        """Go back to `offset`; what was fetched before is told by its epoch."""
+        claim.epoch = self._checkpoints.next_epoch()
+        await self._reread(claim.tp, offset, claim.epoch)
 
     async def _set_apart(self, tp: TP, apart: SetApart) -> "asyncio.Future[object]":
         where = f"{tp.topic}/{tp.partition}/{apart.offset}".encode()
