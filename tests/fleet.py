@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import redis
 from confluent_kafka import Producer
+from msgspec import structs
 
 from producers.shop import Shop
 from stream_app.child import Child
@@ -39,11 +40,15 @@ def make_settings(kafka: KafkaSettings, redis_url: str, partitions: int = 4, **c
 
 
 def shop_events(count: int, seed: int = 1, before_ms: int | None = None) -> list[bytes]:
-    """Return the first `count` events of a simulated shop, encoded; they end around now."""
+    """Return the first `count` events of a simulated shop, encoded; the newest happened now.
+
+    Never later: what is in the future when it is sent first is not any more when it is sent again.
+    """
     print(f"shop seed {seed}")  # noqa: T201  # a failing run shows how to repeat it
     now = time.time_ns() // 1_000_000 if before_ms is None else before_ms
-    events = Shop(seed).events(now - 600_000, count / 8 / 500)
-    return [codec.encode(event) for event in islice(events, count)]
+    events = list(islice(Shop(seed).events(now - 600_000, count / 8 / 500), count))
+    early_ms = now - max(event.ts for event in events)
+    return [codec.encode(structs.replace(event, ts=event.ts + early_ms)) for event in events]
 
 
 def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") -> int:
