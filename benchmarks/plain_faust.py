@@ -1,11 +1,14 @@
-"""The contender: the same counters as a Faust app written the way the tutorial does, and a tuned one.
+"""The contenders: plain Faust apps. One does the same count as Lynceus, two do less.
 
-tutorial  a faust.Record per event; two tumbling tables (impressions, clicks) with changelog topics, one write each
+same      the way the tutorial does it: a faust.Record per event and a table with a changelog topic for everything that
+          is remembered or counted: ids once, clicks and conversions joined to the impression they quote, sessions,
+          revenue and relevance, in tumbling windows per surface and arm
+tutorial  only impressions and clicks, as they come: two tumbling tables, one write per event
 tuned     no tables and no changelog: `take` hands a list of dictionaries to the agent, which counts in its memory
 
-Both count impressions and clicks per surface, arm and minute, and nothing else: no duplicates are dropped, no click is
-joined to its impression, no session, revenue or relevance is kept, and a crash may count events twice. It is a child of
-`benchmarks.throughput`; configuration comes in BENCH_* variables, and the result is a JSON file.
+What `same` leaves out of what Lynceus does: attribution windows, late and future records, derived sessions, arms and
+consent, bounded memory, and counts that a crash does not double. The other two drop no duplicates and join nothing.
+It is a child of `benchmarks.throughput`; configuration comes in BENCH_* variables, and the result is a JSON file.
 """
 
 import json
@@ -23,6 +26,16 @@ TAKE = 1_000
 TAKE_WITHIN_S = 0.1
 
 
+TABLES = {
+    "same": (
+        *("seen", "shown", "clicked", "sessions", "converted"),
+        *("impressions", "clicks", "visits", "conversions", "buyers", "revenue", "relevance"),
+    ),
+    "tutorial": ("impressions", "clicks"),
+}
+"""By variant: the names of the tables, each of which has a changelog topic."""
+
+
 class Event(faust.Record):
     """What the counters need of an event; Faust passes over the other fields."""
 
@@ -32,6 +45,11 @@ class Event(faust.Record):
     user: str
     surface: str
     arm: str
+    decision: str = ""
+    item: str = ""
+    session: str = ""
+    relevance: float = 0.0
+    value_minor: int = 0
 
 
 class Stopwatch:
@@ -65,21 +83,74 @@ class Stopwatch:
         arriving.rename(self._result)
 
 
-def tutorial(app: faust.App, topic: str, partitions: int, stopwatch: Stopwatch) -> None:
-    """Count in tables."""
+def windowed(app: faust.App, name: str, partitions: int) -> Any:
+    """Return a table of counters in tumbling windows."""
+    return app.Table(name, default=int, partitions=partitions).tumbling(WINDOW_S, expires=KEPT_S)
+
+
+def total(counters: Any) -> Counter[tuple[str, str]]:
+    """Add up the windows of a table, by surface and arm."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for (key, _window), number in counters.table.items():
+        surface, _, arm = key.partition("|")
+        sums[surface, arm] += number
+    return sums
+
+
+def same(app: faust.App, topic: str, partitions: int, stopwatch: Stopwatch) -> None:
+    """Count what Lynceus counts, in tables."""
     events = app.topic(topic, key_type=bytes, value_type=Event)
 
-    def table(name: str) -> Any:
-        return app.Table(name, default=int, partitions=partitions).tumbling(WINDOW_S, expires=KEPT_S)
+    def plain(name: str) -> Any:
+        return app.Table(name, partitions=partitions)
 
-    impressions, clicks = table("impressions"), table("clicks")
+    seen, shown, clicked, sessions, converted = map(plain, TABLES["same"][:5])
+    impressions, clicks, visits, conversions, buyers, revenue, relevance = (
+        windowed(app, name, partitions) for name in TABLES["same"][5:]
+    )
 
-    def total(windowed: Any) -> Counter[tuple[str, str]]:
-        sums: Counter[tuple[str, str]] = Counter()
-        for (key, _window), number in windowed.table.items():
-            surface, _, arm = key.partition("|")
-            sums[surface, arm] += number
-        return sums
+    @app.agent(events)
+    async def count(stream: Any) -> None:
+        async for event in stream:
+            stopwatch.start()
+            if event.id not in seen:
+                seen[event.id] = event.ts
+                quoted = f"{event.decision}|{event.item}"
+                if event.type == "impression":
+                    where = f"{event.surface}|{event.arm}"
+                    visit = f"{event.session}|{where}"
+                    shown[quoted] = [where, visit]
+                    impressions[where] += 1
+                    relevance[where] += round(event.relevance * 1_000_000)
+                    if visit not in sessions:
+                        sessions[visit] = event.ts
+                        visits[where] += 1
+                elif quoted in shown:
+                    where, visit = shown[quoted]
+                    if event.type == "click" and quoted not in clicked:
+                        clicked[quoted] = event.ts
+                        clicks[where] += 1
+                    elif event.type == "conversion":
+                        conversions[where] += 1
+                        revenue[where] += event.value_minor
+                        if visit not in converted:
+                            converted[visit] = event.ts
+                            buyers[where] += 1
+            if stopwatch.counted(1):
+                stopwatch.write(
+                    {
+                        "impression": total(impressions),
+                        "click": total(clicks),
+                        "session": total(visits),
+                        "conversion": total(conversions),
+                    }
+                )
+
+
+def tutorial(app: faust.App, topic: str, partitions: int, stopwatch: Stopwatch) -> None:
+    """Count two kinds of events in two tables."""
+    events = app.topic(topic, key_type=bytes, value_type=Event)
+    impressions, clicks = (windowed(app, name, partitions) for name in TABLES["tutorial"])
 
     @app.agent(events)
     async def count(stream: Any) -> None:
@@ -129,10 +200,11 @@ def main() -> None:
         web_enabled=False,
     )
     stopwatch = Stopwatch(int(environ["BENCH_EVENTS"]), Path(environ["BENCH_RESULT"]))
-    if variant == "tutorial":
-        tutorial(app, environ["BENCH_TOPIC"], int(environ["BENCH_PARTITIONS"]), stopwatch)
-    else:
+    if variant == "tuned":
         tuned(app, environ["BENCH_TOPIC"], stopwatch)
+    else:
+        in_tables = {"same": same, "tutorial": tutorial}[variant]
+        in_tables(app, environ["BENCH_TOPIC"], int(environ["BENCH_PARTITIONS"]), stopwatch)
     app.finalize()
     faust.Worker(app, loglevel="WARNING", quiet=True).execute_from_commandline()
 

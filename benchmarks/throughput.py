@@ -5,8 +5,8 @@
 The topic is filled before anybody reads it, so every contender goes as fast as it can. Its clock starts when start-up
 is over (Lynceus: the first partition is claimed, before anything is fetched; Faust: the first event reaches the agent)
 and stops when the last event is counted (Lynceus: stored in Redis; Faust: added in memory). Plain Faust is too slow
-for the whole topic: it gets a prefix of it, in a topic of its own. Impressions and clicks per surface and arm of every
-contender must equal a recount of the JSON, or there is no result.
+for the whole topic: it gets a prefix of it, in a topic of its own. Impressions, clicks, sessions and conversions per
+surface and arm of every contender that counts them must equal a recount of the JSON, or there is no result.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -29,6 +30,7 @@ import redis
 from confluent_kafka import Producer
 
 from benchmarks import workload
+from benchmarks.plain_faust import TABLES
 from benchmarks.workload import Counts, Record
 from producers.sdk import ensure_topics
 from stream_app import settings as configuration
@@ -41,7 +43,16 @@ from stream_app.metrics.catalogue import INDEX
 from stream_app.settings import KafkaSettings, RedisSettings, Settings, WorkerSettings
 
 PARTITIONS: Final = 4
-WHOLE, PREFIX, SHORT = "bench.whole", "bench.tuned", "bench.tutorial"
+WHOLE = "bench.whole"
+PREFIX: Final = {"same": "bench.same", "tutorial": "bench.tutorial", "tuned": "bench.tuned"}
+"""By variant of plain Faust: the topic with its part of the events."""
+KINDS: Final = {
+    "impression": "impressions",
+    "click": "clicks",
+    "session": "sessions",
+    "conversion": "conversions",
+}
+"""What is compared with the recount, and the measure that counts it."""
 MOCK_EVENTS: Final = 150_000
 """The mock cluster silently drops what is beyond its few megabytes; this many fit."""
 BATCH_BYTES: Final = 128 * 1024
@@ -89,8 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--events", type=int, default=400_000, help="in the topic (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="of Lynceus; the median is reported")
-    parser.add_argument("--tuned-events", type=int, default=40_000, help="for the tuned Faust app; 0 leaves it out")
-    parser.add_argument("--tutorial-events", type=int, default=15_000, help="for the tutorial's; 0 leaves it out")
+    parser.add_argument("--same-events", type=int, default=10_000, help="for Faust, same count; 0: left out")
+    parser.add_argument("--tutorial-events", type=int, default=15_000, help="for the tutorial's two counters")
+    parser.add_argument("--tuned-events", type=int, default=40_000, help="for the tuned Faust app")
     parser.add_argument("--json", type=Path, help="write the result there as well")
     chosen = parser.parse_args()
     with ExitStack() as open_:
@@ -103,11 +115,8 @@ def main() -> None:
         fill(place, WHOLE, records)
         rounds = [lynceus(place, records, number) for number in range(chosen.rounds)]
         results = [sorted(rounds, key=lambda result: result.per_second)[len(rounds) // 2]]
-        for variant, topic, wanted in (
-            ("tuned", PREFIX, chosen.tuned_events),
-            ("tutorial", SHORT, chosen.tutorial_events),
-        ):
-            if wanted:
+        for variant, topic in PREFIX.items():
+            if wanted := getattr(chosen, f"{variant}_events"):
                 some = records[: min(wanted, number)]
                 fill(place, topic, some)
                 results.append(plain(place, variant, topic, some))
@@ -123,8 +132,8 @@ def start_kafka(open_: ExitStack, folder: Path) -> Place:
         return Place(kafka.bootstrap, None, f"Apache Kafka {VERSION}", folder)
     except LynceusError as error:
         print(f"NOT a real Kafka: {error}\nWhat follows was measured on librdkafka's mock cluster.", file=sys.stderr)
-    changelogs = [f"bench-tutorial-{table}-changelog" for table in ("impressions", "clicks")]
-    names = (WHOLE, PREFIX, SHORT, *changelogs)
+    changelogs = [f"bench-{variant}-{table}-changelog" for variant, tables in TABLES.items() for table in tables]
+    names = (WHOLE, *PREFIX.values(), *changelogs)
     exceptions = ("lynceus.dead-letters", "lynceus.late")
     mock = MockKafka(dict.fromkeys(names, PARTITIONS) | dict.fromkeys(exceptions, 1))
     return Place(open_.enter_context(mock).bootstrap, KAFKA_API_VERSION, "mock cluster of librdkafka", folder)
@@ -218,30 +227,29 @@ def plain(place: Place, variant: str, topic: str, records: Sequence[Record]) -> 
     finally:
         child.kill()
     figures = json.loads(result.read_text())
-    clicks = {(surface, arm): number for surface, arm, number in figures["counts"]["click"]}
-    counts = {(s, arm): (number, clicks.get((s, arm), 0)) for s, arm, number in figures["counts"]["impression"]}
+    counts = {kind: {(s, arm): number for s, arm, number in of} for kind, of in figures["counts"].items()}
     name = f"Faust, {variant}"
     check(name, counts, records)
     return Result(name, figures["events"], figures["seconds"], figures["cpu_seconds"], rss / 2**20)
 
 
 def stored(client: "redis.Redis", keys: Sequence[str]) -> Counts:
-    """Read impressions and clicks by surface and arm from the cells in Redis."""
-    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    """Read what was counted by surface and arm from the cells in Redis."""
+    sums: dict[str, Counter[tuple[str, str]]] = {kind: Counter() for kind in KINDS}
     for key in keys:
         fields = {name.decode(): value for name, value in client.hgetall(key).items()}  # type: ignore[union-attr]
         slices = layout.unpack_slices(fields[layout.SLICES])
         for name in layout.unpack_directory(fields[layout.DIRECTORY]):
             for number, tally in layout.unpack_rows(fields[name]).items():
-                pair = slices[number].surface, slices[number].arm
-                impressions, clicks = sums.get(pair, (0, 0))
-                sums[pair] = impressions + tally[INDEX["impressions"]], clicks + tally[INDEX["clicks"]]
-    return sums
+                for kind, measure in KINDS.items():
+                    sums[kind][slices[number].surface, slices[number].arm] += tally[INDEX[measure]]
+    return {kind: dict(+of) for kind, of in sums.items()}
 
 
 def check(contender: str, counts: Counts, records: Sequence[Record]) -> None:
-    """Make sure that the counts are those of the JSON."""
-    expected = workload.recount(record.value for record in records)
+    """Make sure that all that a contender counts is as in the JSON."""
+    recounted = workload.recount(record.value for record in records)
+    expected = {kind: recounted.get(kind, {}) for kind in counts}
     assert counts == expected, f"{contender} counted {counts}, expected {expected}"
 
 

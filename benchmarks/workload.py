@@ -14,8 +14,8 @@ START_MS: Final = 1_748_736_000_000
 SESSIONS_PER_SECOND: Final = 200.0
 """Of event time. With about 6.7 events a session, a pane of 10 seconds holds some 13,000 events."""
 
-Counts = dict[tuple[str, str], tuple[int, int]]
-"""(surface, arm) -> (impressions, clicks)."""
+Counts = dict[str, dict[tuple[str, str], int]]
+"""Kind (impression, click, session, conversion) -> (surface, arm) -> how many; nothing is kept of what is none."""
 
 
 class Record(NamedTuple):
@@ -32,12 +32,17 @@ def records(number: int, seed: int = 1) -> Iterator[Record]:
 
 
 def recount(values: Iterable[bytes]) -> Counts:
-    """Count impressions and clicks by surface and arm with nothing but the JSON: what every contender must find.
+    """Count by surface and arm with nothing but the JSON: what every contender must find.
 
-    The shop repeats no id, and clicks every impression at most once, within a minute.
+    The shop repeats no id, and clicks every impression at most once, within a minute; a session keeps its arm.
     """
-    seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    counts: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    sessions: set[tuple[str, str]] = set()
     for value in values:
         event = json.loads(value)
-        seen[event["type"]][event["surface"], event["arm"]] += 1
-    return {pair: (number, seen["click"][pair]) for pair, number in sorted(seen["impression"].items())}
+        surface, arm = event["surface"], event["arm"]
+        counts[event["type"]][surface, arm] += 1
+        if event["type"] == "impression" and (event["session"], surface) not in sessions:
+            sessions.add((event["session"], surface))
+            counts["session"][surface, arm] += 1
+    return {kind: dict(of) for kind, of in counts.items()}
