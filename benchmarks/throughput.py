@@ -32,7 +32,7 @@ from confluent_kafka import Producer
 from benchmarks import workload
 from benchmarks.plain_faust import TABLES
 from benchmarks.workload import Counts, Record
-from producers.sdk import ensure_topics
+from producers.topics import ensure_topics
 from stream_app import settings as configuration
 from stream_app.apache_kafka import VERSION, ApacheKafka
 from stream_app.child import Child
@@ -56,7 +56,7 @@ KINDS: Final = {
 MOCK_EVENTS: Final = 150_000
 """The mock cluster silently drops what is beyond its few megabytes; this many fit."""
 BATCH_BYTES: Final = 128 * 1024
-"""Of a producer's batch: what `producers.sdk` sends."""
+"""Of a producer's batch: what `producers.publisher` sends."""
 PATIENCE_S: Final = 300.0
 POLL_S: Final = 0.01
 LIBRARIES: Final = ("faust-streaming", "aiokafka", "msgspec", "redis", "xxhash", "cramjam", "confluent-kafka")

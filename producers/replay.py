@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from producers.sdk import Delivery, Publisher
+from producers.publisher import Delivery, Publisher
 from stream_app.core import codec
 from stream_app.core.codec import Rejected
 from stream_app.core.events import Event

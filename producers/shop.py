@@ -18,7 +18,7 @@ from itertools import count
 from random import Random
 from typing import Any, Final, NamedTuple, TypeVar
 
-from producers.sdk import Delivery, Publisher
+from producers.publisher import Delivery, Publisher
 from stream_app.core.events import Arm, Click, Conversion, Event, Impression
 from stream_app.errors import LynceusError
 

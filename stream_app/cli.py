@@ -142,7 +142,7 @@ def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
         return
     settings = _settings()
     from producers import shop as simulation
-    from producers.sdk import Publisher
+    from producers.publisher import Publisher
 
     if scenario == "drop":
         shop.scenario = simulation.drop(time.time_ns() // 1_000_000)
@@ -173,7 +173,7 @@ def topics() -> None:
 def ensure() -> None:
     """Create the topics that are missing."""
     settings = _settings()
-    from producers.sdk import ensure_topics
+    from producers.topics import ensure_topics
 
     created = ensure_topics(settings.kafka)
     click.echo(f"created {', '.join(created)}" if created else "all topics are there")

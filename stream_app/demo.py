@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from producers import open_bandit, replay
-from producers.sdk import Publisher
+from producers.publisher import Publisher
 from producers.shop import Shop, drop, run
 from stream_app.core import cells as layout
 from stream_app.errors import LynceusError

@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import redis
 
-from producers.sdk import ensure_topics, require_topics
+from producers.topics import ensure_topics, require_topics
 from stream_app import settings as configuration
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.child import Child, free_port

@@ -17,8 +17,8 @@ from typing import Self
 
 import redis
 
-from producers.sdk import ensure_topics
 from producers.shop import Shop
+from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.child import Child
 from stream_app.core import codec

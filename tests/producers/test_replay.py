@@ -6,8 +6,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from producers.open_bandit import DATA, events
+from producers.publisher import Delivery, Publisher
 from producers.replay import BadLine, jsonl, replay
-from producers.sdk import Delivery, Publisher
 from stream_app.core import codec
 from stream_app.core.codec import Rejected
 from stream_app.core.events import Event, PageView

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from producers.sdk import Publisher
+from producers.publisher import Publisher
 from producers.shop import ARM_WEIGHTS, POSITION_BIAS, RATES, STEADY, SURFACES, Shop, drop, run
 from stream_app.core import codec
 from stream_app.core.events import Arm, Click, Conversion, Event, Impression

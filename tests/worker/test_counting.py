@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.sdk import ensure_topics
+from producers.topics import ensure_topics
 from stream_app.settings import KafkaSettings, Settings
 from tests.fleet import Fleet, fleet, make_settings, send, shop_events
 from tests.recount import read, recount

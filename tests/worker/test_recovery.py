@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from producers.sdk import ensure_topics
+from producers.topics import ensure_topics
 from stream_app.cli import main
 from stream_app.core import cells as layout
 from stream_app.settings import KafkaSettings, Settings, environment

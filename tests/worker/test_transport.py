@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from producers.sdk import ensure_topics
+from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.core import codec
 from stream_app.core.events import Impression

@@ -1,24 +1,22 @@
-"""The producer SDK: typed events in, one keyed Kafka record each, and an account of what became of them.
+"""A publisher: typed events in, one keyed Kafka record each, and an account of what became of them.
 
     with Publisher(settings.kafka) as publisher:
         publisher.send(Impression(id="i-1", ts=1_732_300_000_000, user="u-1", decision="d-1", item="A7",
         position=1))
 
-Everything that one user does shares the user as key, so it shares a partition and stays in order. This is the
-only module that speaks to kafka-python: its exceptions and its logging end here.
+Everything that one user does shares the user as key, so it shares a partition and stays in order.
 """
 
 import contextlib
-import logging
-import ssl
 import threading
-from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
+from producers.broker import connection, reason, unreachable
+from producers.topics import require_topics
 from stream_app.core import codec
 from stream_app.core.events import Event, Input
 from stream_app.errors import LynceusError
@@ -82,7 +80,7 @@ class Publisher:
         require_topics(settings, (self._topic,))
         try:
             self._producer = KafkaProducer(
-                **_connection(settings),
+                **connection(settings),
                 acks="all",
                 compression_type=_COMPRESSION,
                 linger_ms=_LINGER_MS,
@@ -94,7 +92,7 @@ class Publisher:
                 metrics_enabled=False,
             )
         except KafkaError as error:
-            raise _unreachable(settings, error) from None
+            raise unreachable(settings, error) from None
 
     def send(self, event: Event | Input) -> None:
         """Hand over one event; return when there is room for it, not when it is delivered.
@@ -175,121 +173,5 @@ class Publisher:
         with self._lock:
             self._failed += 1
             if self._first_error is None:
-                self._first_error = _reason(error)
+                self._first_error = reason(error)
         self._room.release()
-
-
-def require_topics(settings: KafkaSettings, topics: Iterable[str]) -> None:
-    """Return when Kafka has all these topics.
-
-    Raises LynceusError when no broker can be reached or a topic does not exist.
-    """
-    with _administration(settings) as admin:
-        existing = admin.list_topics()
-    for topic in topics:
-        if topic not in existing:
-            raise LynceusError(
-                f"Kafka at {settings.bootstrap} has no topic {topic!r}", "`lynceus topics ensure` creates it"
-            )
-
-
-def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Create the topics that do not exist yet and return their names; existing ones stay as they are.
-
-    Raises LynceusError when no broker can be reached or the broker refuses.
-    """
-    # LogAppendTime: the broker's clock says when a record could first be read, which is where the visible
-    # latency of an event starts. What the producer's clock says is in the event itself.
-    wanted: dict[str, dict[str, Any]] = {
-        settings.events_topic: {
-            "num_partitions": settings.partitions,
-            "replication_factor": settings.replication,
-            "configs": {"message.timestamp.type": "LogAppendTime"},
-        },
-        # Exceptions are few and are read by people: one partition keeps them in order.
-        settings.dead_letters_topic: {"num_partitions": 1, "replication_factor": settings.replication},
-        settings.late_topic: {"num_partitions": 1, "replication_factor": settings.replication},
-    }
-    with _administration(settings) as admin:
-        try:
-            existing = admin.list_topics()
-            missing = {name: options for name, options in wanted.items() if name not in existing}
-            created = tuple(name for name, options in missing.items() if _create(admin, name, options))
-            if created:
-                admin.wait_for_topics(created, timeout_ms=int(settings.connect_timeout_s * 1000))
-        except KafkaError as error:
-            raise LynceusError(
-                f"Kafka at {settings.bootstrap} did not create the topics: {_reason(error)}",
-                "May this user create topics? Are there as many brokers as LYNCEUS_KAFKA__REPLICATION?",
-            ) from None
-    return created
-
-
-@contextlib.contextmanager
-def _administration(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    """Connect to the cluster. Unlike the producer, this client finds out at once whether there is one."""
-    _silence()
-    timeout_ms = int(settings.connect_timeout_s * 1000)
-    try:
-        admin = KafkaAdminClient(**_connection(settings), request_timeout_ms=timeout_ms)
-    except KafkaError as error:
-        raise _unreachable(settings, error) from None
-    try:
-        yield admin
-    finally:
-        admin.close()
-
-
-def _create(admin: KafkaAdminClient, name: str, options: dict[str, Any]) -> bool:
-    try:
-        admin.create_topics({name: options})
-    except TopicAlreadyExistsError:
-        return False  # another process was faster
-    return True
-
-
-def _connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Return what every client of kafka-python is told."""
-    known: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap,
-        "api_version": settings.api_version_tuple,
-        "bootstrap_timeout_ms": int(settings.connect_timeout_s * 1000),
-        "security_protocol": settings.security,
-    }
-    if settings.security.startswith("SASL"):
-        known["sasl_mechanism"] = settings.sasl_mechanism
-        known["sasl_plain_username"] = settings.username
-        known["sasl_plain_password"] = settings.password.get_secret_value() if settings.password else None
-    if settings.security.endswith("SSL"):
-        try:
-            known["ssl_context"] = ssl.create_default_context(cafile=settings.ca_file)
-        except OSError as error:
-            raise LynceusError(
-                f"LYNCEUS_KAFKA__CA_FILE={str(settings.ca_file)!r}: {_reason(error)}",
-                "Name a readable file of certificates in PEM format",
-            ) from None
-    return known
-
-
-def _unreachable(settings: KafkaSettings, error: Exception) -> LynceusError:
-    return LynceusError(
-        f"no Kafka broker at {settings.bootstrap} within {settings.connect_timeout_s:g} s ({_reason(error)})",
-        "Is it running? LYNCEUS_KAFKA__BOOTSTRAP names it, `lynceus demo` brings its own",
-    )
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip()
-    name = type(error).__name__
-    return " ".join((text if text.startswith(name) else f"{name}: {text}" if text else name).split())
-
-
-def _silence() -> None:
-    """Keep kafka-python from writing to stderr; what matters of it becomes a LynceusError or a count.
-
-    It logs a warning for every pause of its own event loop and an error for every attempt to connect. A level
-    that the application has chosen for it stays.
-    """
-    log = logging.getLogger("kafka")
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.CRITICAL + 1)

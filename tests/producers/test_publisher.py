@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from producers.sdk import Delivery, Publisher, ensure_topics
+from producers.publisher import Delivery, Publisher
+from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.core import codec
 from stream_app.core.events import Impression
@@ -144,7 +145,8 @@ def test_no_broker_is_one_clear_line(connect: type[Publisher], api_version: str 
 def test_no_broker_prints_nothing() -> None:
     """kafka-python's own log lines do not reach the terminal."""
     script = """if True:
-        from producers.sdk import Publisher, ensure_topics
+        from producers.publisher import Publisher
+        from producers.topics import ensure_topics
         from stream_app.errors import LynceusError
         from stream_app.settings import KafkaSettings
         for connect in (Publisher, ensure_topics):
