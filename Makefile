@@ -15,7 +15,7 @@ demo: ## real clicks and a simulated shop on a live wall (ARGS="--help" for more
 
 test: ## the whole suite, with a real Kafka and a real Redis where the machine has them
 	@deploy/bootstrap.sh dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: ## ruff, mypy --strict, codespell, yamllint, compose and Dockerfile checks
 	@deploy/bootstrap.sh dev
