@@ -29,6 +29,7 @@ log = structlog.get_logger("lynceus.worker")
 
 CLAIM_EVERY_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0
+METADATA_MAX_AGE_MS: Final = 5_000
 NEVER: Final = 2**53
 STALLED_MS: Final = 30_000
 """With records waiting and none counted for so long, the process ends: a supervisor starts another."""
@@ -76,6 +77,8 @@ class App(faust.App):
             broker_request_timeout=max(40.0, kafka.session_timeout_s * 2),
             # Where to read is the checkpoint's business; a reset by the client would hide a gap.
             consumer_auto_offset_reset="none",
+            # Partitions that are added to the topic are noticed within this time; the default is five minutes.
+            consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
             store=settings.redis.url,
             Table=StateTable,
             TableManager=StateTables,

@@ -43,6 +43,7 @@ class ShortLog:
 
     def __init__(self) -> None:
         self.begin, self.end = 0, 1_000_000
+        self.partitions = 1
         self.witness: int | None = None
         self.assigned = {EVENTS}
         self.seeks: list[int] = []
@@ -67,6 +68,10 @@ class ShortLog:
 
     def owned(self) -> set[TP]:
         return self.assigned
+
+    def topic_partitions(self, topic: str) -> int:
+        assert topic == EVENTS.topic
+        return self.partitions
 
 
 class Held(Mapping[int, Partition]):
