@@ -83,7 +83,8 @@ class Stored:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: redis.Redis = redis.Redis.from_url(settings.redis.url)
+        password = settings.redis.password.get_secret_value() if settings.redis.password else None
+        self._client: redis.Redis = redis.Redis.from_url(settings.redis.url, password=password)
         self.partitions = settings.kafka.partitions
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ NEVER: Final = 2**53
 STALLED_MS: Final = 30_000
 """With records waiting and none counted for so long, the process ends: a supervisor starts another."""
 STALLED_STATUS: Final = 70
-WATCH_REDIS_EVERY_S: Final = 5.0
+WATCH_REDIS_EVERY_S: Final = 2.0
 
 
 class _Boot(BootStrategy):
@@ -218,6 +218,7 @@ def create_app(settings: Settings) -> App:
     @app.task
     async def watch_redis() -> None:
         """Stop counting while Redis is not what the state of record must be."""
+        is_refused = False
         while not app.should_stop:
             await app.sleep(WATCH_REDIS_EVERY_S)
             app.instruments.forgot(app.checkpoints.forgotten())
@@ -226,6 +227,11 @@ def create_app(settings: Settings) -> App:
             except store.UnreachableError:
                 continue  # the claims find that out by themselves
             except LynceusError as error:
-                app.checkpoints.halt_all(str(error))
+                is_refused = True
+                app.checkpoints.halt_all(error.message, error.remedy)
+            else:
+                if is_refused:
+                    is_refused = False
+                    app.checkpoints.look_again()
 
     return app

@@ -39,6 +39,7 @@ RECLAIM_AT_MOST_S: Final = 2.0
 ALIVE_EVERY_S: Final = 1.0
 FENCED_WAIT_S: Final = 2.0
 REFUSED_WAIT_S: Final = 10.0
+DECIDE: Final = "restore the former settings, or decide with `lynceus partition adopt` or `reset`"
 
 
 class Log(Protocol):
@@ -280,7 +281,7 @@ class Checkpoints:
         self._instruments.state_lost()
         log.error("state lost, counting anew from the log's start", partition=tp.partition, reason=reason, seen=witness)
 
-    def _refuse(self, wanted: Wanted, reason: str) -> None:
+    def _refuse(self, wanted: Wanted, reason: str, remedy: str = DECIDE) -> None:
         """Leave a partition alone; look again from time to time, an operator may have decided."""
         wanted.due_s = self._clock_s() + REFUSED_WAIT_S
         if wanted.refused == reason:
@@ -290,7 +291,7 @@ class Checkpoints:
             "partition refused: nothing is written, nothing is counted",
             partition=wanted.tp.partition,
             reason=reason,
-            remedy="restore the former settings, or decide with `lynceus partition adopt` or `reset`",
+            remedy=remedy,
         )
 
     def _key(self, tp: TP) -> str:
@@ -367,11 +368,11 @@ class Checkpoints:
             self._instruments.flush_refused(reason)
             log.warning("claim dropped, claiming again", partition=claim.tp.partition, reason=reason)
 
-    def halt(self, partition: TP, reason: str) -> None:
+    def halt(self, partition: TP, reason: str, remedy: str = DECIDE) -> None:
         """Stop counting a partition: nothing more is written for it until a later claim finds that it may go on."""
         self.claims.pop(partition, None)
         wanted = self.wanted.setdefault(partition, Wanted(partition))
-        self._refuse(wanted, reason)
+        self._refuse(wanted, reason, remedy)
 
     def forgotten(self) -> Counter[str]:
         """Return how many entries the claims' memories dropped for want of room, by table."""
@@ -384,10 +385,15 @@ class Checkpoints:
         """Return why a partition is refused, or an empty string when none is."""
         return next((wanted.refused for wanted in self.wanted.values() if wanted.refused), "")
 
-    def halt_all(self, reason: str) -> None:
+    def halt_all(self, reason: str, remedy: str) -> None:
         """Stop counting everywhere: what is written now might not be kept."""
         for tp in [*self.claims, *self.wanted]:
-            self.halt(tp, reason)
+            self.halt(tp, reason, remedy)
+
+    def look_again(self) -> None:
+        """Try at once what was refused: the reason is gone."""
+        for wanted in self.wanted.values():
+            wanted.due_s = 0.0
 
     def is_claimed(self, partition: TP) -> bool:
         """Say whether fetched records would be counted; may be asked from any thread."""
