@@ -221,7 +221,11 @@ def test_a_stale_replica_that_is_promoted_is_caught_up(kafka: KafkaSettings, tmp
 
 
 REFUSALS = {
-    "another password": ("CONFIG SET requirepass changed", "CONFIG SET requirepass open-sesame", "invalid username-password"),
+    "another password": (
+        "CONFIG SET requirepass changed",
+        "CONFIG SET requirepass open-sesame",
+        "invalid username-password",
+    ),
     "no scripts": ("ACL SETUSER default -eval", "ACL SETUSER default +eval", "eval"),
     "no writes": ("ACL SETUSER default -hset", "ACL SETUSER default +hset", "can't run this command"),
 }
