@@ -11,7 +11,7 @@ from stream_app.core.slices import OTHER
 from tests.timelines import LATER, T0, partition, rows
 
 EVENTS = 250_000
-RUN = 10_000
+RUN = 12_500
 MAX_SLICES, MAX_REMEMBERED = 200, 20_000
 IMPRESSION = (
     b'{"type":"impression","id":"i%d","ts":%d,"user":"u%d","session":"s%d","surface":"p%d","arm":"personalized",'
