@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -157,19 +157,6 @@ def shown(number: int, seconds: float = 0.0) -> bytes:
 
 
 THREE = [shown(number) for number in range(3)]
-
-
-@pytest.fixture
-def stored(redis_url: str) -> Iterator["redis_client.Redis"]:
-    with redis_client.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator["Redis"]:
-    client = store.connect(RedisSettings(url=redis_url, timeout_s=TIMEOUT_S))
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

