@@ -64,7 +64,7 @@ def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") ->
     producer = Producer(options)
     count = 0
     for raw in raws:
-        producer.produce(topic or kafka.events_topic, raw, _user(raw))
+        producer.produce(topic or kafka.events_topic, raw, user_of(raw))
         count += 1
         if count % 1000 == 0:
             producer.poll(0)
@@ -72,7 +72,8 @@ def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") ->
     return count
 
 
-def _user(raw: bytes | None) -> bytes:
+def user_of(raw: bytes | None) -> bytes:
+    """Return the key of a record: its user."""
     at = (raw or b"").find(b'"user":"')
     return (raw or b"")[at + 8 : (raw or b"").find(b'"', at + 8)] if at >= 0 else b"?"
 
@@ -82,7 +83,9 @@ class Stored:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: redis.Redis = redis.Redis.from_url(settings.redis.url)
+        password = settings.redis.password.get_secret_value() if settings.redis.password else None
+        self._client: redis.Redis = redis.Redis.from_url(settings.redis.url, password=password)
+        self.partitions = settings.kafka.partitions
 
     def close(self) -> None:
         self._client.close()
@@ -95,7 +98,7 @@ class Stored:
     def heads(self) -> list[layout.Head]:
         """Return the heads of the partitions that have one."""
         kafka = self._settings.kafka
-        keys = [layout.partition_key(self._settings.app, kafka.events_topic, p) for p in range(kafka.partitions)]
+        keys = [layout.partition_key(self._settings.app, kafka.events_topic, p) for p in range(self.partitions)]
         return [layout.unpack_head(head) for key in keys if (head := self._client.hget(key, layout.HEAD))]
 
     def applied(self) -> int:
@@ -105,7 +108,7 @@ class Stored:
     def owners(self) -> dict[int, str]:
         """Return the worker of each partition."""
         owners = {}
-        for partition in range(self._settings.kafka.partitions):
+        for partition in range(self.partitions):
             alive = self.fields(partition).get(layout.ALIVE.encode())
             if alive is not None:
                 owners[partition] = layout.unpack_alive(alive).worker
@@ -122,7 +125,7 @@ class Stored:
     def totals(self) -> dict[tuple[str, str], dict[str, int]]:
         """Return all cells added up by (surface, arm), zeros left out."""
         sums: dict[tuple[str, str], Tally] = {}
-        for partition in range(self._settings.kafka.partitions):
+        for partition in range(self.partitions):
             fields = self.fields(partition)
             if not fields:
                 continue

@@ -52,7 +52,9 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     `applied` is the number of records that led there from `first_offset`, `skipped_offsets` the number of offsets that
     held none; `anchor` is the fingerprint of the last record applied, at `anchor_offset`. `lost_offsets` were removed
     by retention before they were counted: windows that begin before `gap_ms` (wall clock, when that was found) may
-    lack some. Until `@off` reaches `replay_to`, a state that was lost is being counted anew.
+    lack some. Until `@off` reaches `replay_to`, a state that was lost, or went back, is being counted anew.
+    `partitions` is how many the topic had when the partition was last claimed. When there were more at a claim, keys
+    had moved to others: what happened before `rekeyed_ms` (wall clock) cannot be joined with what came after it.
     """
 
     applied: int = 0
@@ -70,6 +72,8 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     lost_offsets: int = 0
     gap_ms: int = 0
     replay_to: int = 0
+    partitions: int = 0
+    rekeyed_ms: int = 0
 
 
 class Alive(msgspec.Struct, array_like=True, frozen=True):

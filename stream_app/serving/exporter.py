@@ -178,6 +178,11 @@ def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:
             "Whether the window reaches back to records that were lost before they were counted, 1 or 0.",
             lambda w: float(w.gapped),
         ),
+        (
+            "lynceus_window_rekeyed",
+            "Whether the window reaches back to before partitions were added, 1 or 0.",
+            lambda w: float(w.rekeyed),
+        ),
     )
     for name, text, read in facts:
         family = GaugeMetricFamily(name, text, labels=["window"])
@@ -193,7 +198,7 @@ def _pipeline(snapshot: Snapshot) -> Iterator[Metric]:
     """
     yield GaugeMetricFamily(
         "lynceus_replaying",
-        "Whether a partition's state was lost and is being counted anew, 1 or 0.",
+        "Whether a partition's state was lost, or went back, and is being counted anew, 1 or 0.",
         value=float(snapshot.replaying),
     )
     records = GaugeMetricFamily(

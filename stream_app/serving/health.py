@@ -42,13 +42,18 @@ def is_catching_up(state: PartitionState, at_ms: int) -> bool:
 
 
 def is_replaying(state: PartitionState) -> bool:
-    """Say whether a state that was lost is still being counted anew."""
+    """Say whether a state that was lost, or went back, is still being counted anew."""
     return state.is_claimed and state.offset < state.head.replay_to
 
 
 def gap_ms(states: Sequence[PartitionState]) -> int:
     """Return since when (ms) all that the log held has been counted; windows that begin earlier may lack records."""
     return max((state.head.gap_ms for state in states), default=0)
+
+
+def rekeyed_ms(states: Sequence[PartitionState]) -> int:
+    """Return when (ms) partitions were added last: before and after that, a user is in different ones."""
+    return max((state.head.rekeyed_ms for state in states), default=0)
 
 
 def partition_view(state: PartitionState, at_ms: int) -> PartitionView:
@@ -80,7 +85,7 @@ def reasons(states: Sequence[PartitionState], at_ms: int) -> tuple[str, ...]:
             case "behind":
                 found.append(f"{name} is {_count(lag_records(state), 'record')} behind")
         if is_replaying(state):
-            found.append(f"{name} lost its state and is counted anew: {state.offset:,} of {state.head.replay_to:,}")
+            found.append(f"{name} lost counts and is counted anew: {state.offset:,} of {state.head.replay_to:,}")
         if state.fault:
             found.append(f"{name}: {state.fault}")
     if len(found) > MAX_REASONS:

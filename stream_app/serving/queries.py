@@ -38,6 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
     complete: bool
     replaying: bool
     gapped: bool
+    rekeyed: bool
     maturity: float
     estimate: Estimate | None
     measures: dict[str, int | float]
@@ -70,6 +71,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         window.complete,
         view.snapshot.replaying,
         window.gapped,
+        window.rekeyed,
         window.maturity,
         lower(metric, total, meaning.index),
         measures_of(meaning, total),

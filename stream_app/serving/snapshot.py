@@ -45,6 +45,7 @@ class WindowView(msgspec.Struct, frozen=True):
     """One window. `maturity` is the share of its impressions that had their whole click window.
 
     `gapped`: it reaches back to a time of which records were lost to retention before they were counted.
+    `rekeyed`: it reaches back to before partitions were added, so that joins across that moment are missing.
     """
 
     start_ms: int
@@ -52,6 +53,7 @@ class WindowView(msgspec.Struct, frozen=True):
     length_ms: int
     complete: bool
     gapped: bool
+    rekeyed: bool
     maturity: float
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
@@ -102,7 +104,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """All that readers see, at one moment. `folded_pairs` surfaces x arms are shown as surface `other`.
 
-    `replaying`: a partition's state was lost and is being counted anew, so everything is too low.
+    `replaying`: a partition's state was lost, or went back, and is being counted anew, so everything is too low.
     """
 
     build: str

@@ -226,12 +226,14 @@ def _window_view(
         unsettled = windows.unsettled(name, settled_ms)
         maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
     is_gapped = start_ms < health.gap_ms(states)
+    is_rekeyed = start_ms < health.rekeyed_ms(states)
     return WindowView(
         start_ms,
         end_ms,
         end_ms - start_ms,
-        is_whole and has_all and not is_gapped,
+        is_whole and has_all and not is_gapped and not is_rekeyed,
         is_gapped,
+        is_rekeyed,
         maturity,
         tuple(
             Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally))

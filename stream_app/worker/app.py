@@ -29,11 +29,12 @@ log = structlog.get_logger("lynceus.worker")
 
 CLAIM_EVERY_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0
+METADATA_MAX_AGE_MS: Final = 5_000
 NEVER: Final = 2**53
 STALLED_MS: Final = 30_000
 """With records waiting and none counted for so long, the process ends: a supervisor starts another."""
 STALLED_STATUS: Final = 70
-WATCH_REDIS_EVERY_S: Final = 5.0
+WATCH_REDIS_EVERY_S: Final = 2.0
 
 
 class _Boot(BootStrategy):
@@ -76,6 +77,8 @@ class App(faust.App):
             broker_request_timeout=max(40.0, kafka.session_timeout_s * 2),
             # Where to read is the checkpoint's business; a reset by the client would hide a gap.
             consumer_auto_offset_reset="none",
+            # Partitions that are added to the topic are noticed within this time; the default is five minutes.
+            consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
             store=settings.redis.url,
             Table=StateTable,
             TableManager=StateTables,
@@ -215,6 +218,7 @@ def create_app(settings: Settings) -> App:
     @app.task
     async def watch_redis() -> None:
         """Stop counting while Redis is not what the state of record must be."""
+        is_refused = False
         while not app.should_stop:
             await app.sleep(WATCH_REDIS_EVERY_S)
             app.instruments.forgot(app.checkpoints.forgotten())
@@ -223,6 +227,11 @@ def create_app(settings: Settings) -> App:
             except store.UnreachableError:
                 continue  # the claims find that out by themselves
             except LynceusError as error:
-                app.checkpoints.halt_all(str(error))
+                is_refused = True
+                app.checkpoints.halt_all(error.message, error.remedy)
+            else:
+                if is_refused:
+                    is_refused = False
+                    app.checkpoints.look_again()
 
     return app

@@ -19,7 +19,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from faust.types import TP
 from redis.asyncio import Redis
-from redis.exceptions import DataError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, DataError, RedisError, ResponseError
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core import cells as layout
@@ -39,6 +39,7 @@ RECLAIM_AT_MOST_S: Final = 2.0
 ALIVE_EVERY_S: Final = 1.0
 FENCED_WAIT_S: Final = 2.0
 REFUSED_WAIT_S: Final = 10.0
+DECIDE: Final = "restore the former settings, or decide with `lynceus partition adopt` or `reset`"
 
 
 class Log(Protocol):
@@ -61,6 +62,9 @@ class Log(Protocol):
 
     def owned(self) -> set[TP]:
         """Return the partitions of events that Kafka assigned to this worker."""
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """Return how many partitions the topic has, as far as is known."""
 
 
 class Checkpoints:
@@ -125,7 +129,7 @@ class Checkpoints:
                     wait = min(RECLAIM_AFTER_S * 2 ** (wanted.attempts - 1), RECLAIM_AT_MOST_S)
                     wanted.due_s = self._clock_s() + wait
                     if not isinstance(error, KafkaError):
-                        self._instruments.redis_up(False)
+                        self._instruments.redis_up(False, _refusal_of(error))
                     if wanted.attempts == 1:
                         log.warning("claim failed, trying again", partition=wanted.tp.partition, error=str(error))
 
@@ -144,7 +148,9 @@ class Checkpoints:
         begin = (await source.earliest_offsets(tp))[tp]
         end = (await source.highwaters(tp))[tp]
         fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        claim = await self._take_up(tp, nonce, identity, fields, begin)
+        # A witness only: somebody may have set it to anything.
+        witness = min((await source.committed([tp]))[tp] or 0, end)
+        claim = await self._take_up(tp, nonce, identity, fields, begin, witness)
         if claim is None:
             return  # another worker was faster: claim again
         if claim.position > end:
@@ -152,6 +158,7 @@ class Checkpoints:
             return
         if claim.position < begin:
             self._record_gap(claim, begin)
+        self._mark(claim, witness)
         if claim.anchor is not None and claim.anchor[0] < begin:
             claim.anchor = None
         if self.wanted.get(tp) is not wanted:
@@ -167,10 +174,11 @@ class Checkpoints:
         await source.seek_epoch(tp, start, claim.epoch)
         log.info("claimed", partition=tp.partition, offset=claim.position, behind=end - claim.position)
 
-    async def _take_up(self, tp: TP, nonce: str, identity: str, fields: dict[str, bytes], begin: int) -> Claim | None:
+    async def _take_up(
+        self, tp: TP, nonce: str, identity: str, fields: dict[str, bytes], begin: int, witness: int
+    ) -> Claim | None:
         """Three cases: there is no state, there is one that cannot be used, there is one."""
         if not fields:
-            witness = (await self._source().committed([tp]))[tp] or 0
             if witness > begin:
                 self._lost(tp, "Redis has no state, but Kafka says that offsets were counted", witness)
             return await self._begin(tp, nonce, identity, begin, witness)
@@ -191,6 +199,7 @@ class Checkpoints:
         state = Partition(self._plan, self._rules)
         head = state.head
         head.first_offset = begin
+        head.partitions = self._source().topic_partitions(tp.topic) or 0
         if replay_to > begin:
             head.replay_to = replay_to
             if begin > 0:  # what retention has removed meanwhile is not in this incarnation
@@ -244,11 +253,35 @@ class Checkpoints:
         self._instruments.gap(gap)
         log.error("offsets lost to retention", partition=claim.tp.partition, offsets=gap)
 
+    def _mark(self, claim: Claim, counted_to: int) -> None:
+        """Note what readers must know: that counts are missing until `counted_to`, or that keys have moved."""
+        head = claim.state.head
+        if claim.position < counted_to and head.replay_to < counted_to and not claim.adopted:
+            # Redis went back to what it was before: until we are there again, everything is too low.
+            head.replay_to, claim.is_due = counted_to, True
+            log.warning(
+                "state went back, counting again",
+                partition=claim.tp.partition,
+                offset=claim.position,
+                counted_before=counted_to,
+            )
+        partitions = self._source().topic_partitions(claim.tp.topic) or 0
+        if partitions > head.partitions:
+            if head.partitions:
+                head.rekeyed_ms = self._now_ms()
+                log.warning(
+                    "partitions were added: what users did before is not joined with what they do now",
+                    partition=claim.tp.partition,
+                    before=head.partitions,
+                    now=partitions,
+                )
+            head.partitions, claim.is_due = partitions, True
+
     def _lost(self, tp: TP, reason: str, witness: int) -> None:
         self._instruments.state_lost()
         log.error("state lost, counting anew from the log's start", partition=tp.partition, reason=reason, seen=witness)
 
-    def _refuse(self, wanted: Wanted, reason: str) -> None:
+    def _refuse(self, wanted: Wanted, reason: str, remedy: str = DECIDE) -> None:
         """Leave a partition alone; look again from time to time, an operator may have decided."""
         wanted.due_s = self._clock_s() + REFUSED_WAIT_S
         if wanted.refused == reason:
@@ -258,7 +291,7 @@ class Checkpoints:
             "partition refused: nothing is written, nothing is counted",
             partition=wanted.tp.partition,
             reason=reason,
-            remedy="restore the former settings, or decide with `lynceus partition adopt` or `reset`",
+            remedy=remedy,
         )
 
     def _key(self, tp: TP) -> str:
@@ -270,7 +303,9 @@ class Checkpoints:
         """Write every partition that has moved; return the stored offsets of those that advanced."""
         advanced = {}
         for claim in list(self.claims.values()):
-            if claim.position != claim.stored and await self.flush_one(claim):
+            # Until the anchor was seen, this may be another log: then nothing may be written.
+            is_due = claim.is_due and claim.anchor is None
+            if (claim.position != claim.stored or is_due) and await self.flush_one(claim):
                 advanced[claim.tp] = claim.stored
         return advanced
 
@@ -279,7 +314,7 @@ class Checkpoints:
         async with claim.lock:
             if self.claims.get(claim.tp) is not claim:
                 return False
-            if claim.position == claim.stored:
+            if claim.position == claim.stored and not claim.is_due:
                 return True
             # No await between here and the last use of the state: what is written is one moment of it.
             position, sending = claim.position, claim.sending
@@ -301,7 +336,7 @@ class Checkpoints:
                 return False
             claim.stale += stale
             self._instruments.flushed(claim, moved, oldest_ms and (self._now_ms() - oldest_ms) / 1000)
-            claim.stored = position
+            claim.stored, claim.is_due = position, False
             await self._sweep(claim)
         return True
 
@@ -333,11 +368,11 @@ class Checkpoints:
             self._instruments.flush_refused(reason)
             log.warning("claim dropped, claiming again", partition=claim.tp.partition, reason=reason)
 
-    def halt(self, partition: TP, reason: str) -> None:
+    def halt(self, partition: TP, reason: str, remedy: str = DECIDE) -> None:
         """Stop counting a partition: nothing more is written for it until a later claim finds that it may go on."""
         self.claims.pop(partition, None)
         wanted = self.wanted.setdefault(partition, Wanted(partition))
-        self._refuse(wanted, reason)
+        self._refuse(wanted, reason, remedy)
 
     def forgotten(self) -> Counter[str]:
         """Return how many entries the claims' memories dropped for want of room, by table."""
@@ -350,10 +385,15 @@ class Checkpoints:
         """Return why a partition is refused, or an empty string when none is."""
         return next((wanted.refused for wanted in self.wanted.values() if wanted.refused), "")
 
-    def halt_all(self, reason: str) -> None:
+    def halt_all(self, reason: str, remedy: str) -> None:
         """Stop counting everywhere: what is written now might not be kept."""
         for tp in [*self.claims, *self.wanted]:
-            self.halt(tp, reason)
+            self.halt(tp, reason, remedy)
+
+    def look_again(self) -> None:
+        """Try at once what was refused: the reason is gone."""
+        for wanted in self.wanted.values():
+            wanted.due_s = 0.0
 
     def is_claimed(self, partition: TP) -> bool:
         """Say whether fetched records would be counted; may be asked from any thread."""
@@ -391,8 +431,9 @@ class Checkpoints:
             )
         except (RedisError, OSError, TimeoutError) as error:
             # Written or not: nobody knows. Whoever claims next will see.
-            self._instruments.redis_up(False)
-            self.drop(claim, f"no reply: {type(error).__name__}")
+            refusal = _refusal_of(error)
+            self._instruments.redis_up(False, refusal)
+            self.drop(claim, f"refused: {refusal}" if refusal else f"no reply: {type(error).__name__}")
             return False
         self._instruments.redis_up(True)
         if reply != b"ok":
@@ -423,6 +464,11 @@ class Checkpoints:
                 if "WRONGTYPE" in str(error):
                     raise DataError(f"the key {key} holds another type, which is not ours") from None
                 raise
+
+
+def _refusal_of(error: Exception) -> str:
+    """Return what Redis answered instead of obeying; empty when it did not answer."""
+    return str(error) if isinstance(error, ResponseError | AuthenticationError) else ""
 
 
 async def _are_sent(sending: set[asyncio.Future[object]]) -> bool:

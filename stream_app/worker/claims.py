@@ -30,6 +30,8 @@ class Claim:
     stale: list[str] = field(default_factory=list)
     sending: set[asyncio.Future[object]] = field(default_factory=set)
     """Records set apart that Kafka has not acknowledged yet."""
+    is_due: bool = False
+    """Whether there is something to write although no record was applied."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     oldest_ms: int = 0
     """When the oldest record arrived that is not stored yet; 0 for none."""

@@ -19,7 +19,7 @@ from stream_app.metrics.catalogue import INDEX
 from stream_app.worker.claims import Claim
 
 PER_SLICE: Final = ("impressions", "clicks", "conversions")
-REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "fetch failed", "set apart", "other")
+REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "refused", "fetch failed", "set apart", "other")
 MAX_PAIRS: Final = 300
 """Distinct (surface, arm) label pairs of a worker's counters; further surfaces are counted under `other`."""
 _TAGS: Final = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
@@ -99,6 +99,7 @@ class Instruments:
         build.labels(version("lynceus"), "worker").set(1)
         self._labelled: dict[TP, tuple[str, str]] = {}
         self.is_redis_up = False
+        self.redis_refusal = ""
         self.refusal = ""
         self.has_assignment = False
 
@@ -180,9 +181,10 @@ class Instruments:
         known = next((name for name in REFUSALS if name in reason), "other")
         self._refused.labels(known).inc()
 
-    def redis_up(self, is_up: bool) -> None:
-        """Take note of whether Redis answers."""
+    def redis_up(self, is_up: bool, refusal: str = "") -> None:
+        """Take note of whether Redis obeys; `refusal` is what it answered instead, if it did."""
         self.is_redis_up = is_up
+        self.redis_refusal = refusal
         self._redis.set(is_up)
 
     def state_lost(self) -> None:
@@ -203,4 +205,6 @@ class Instruments:
             return f"a partition is refused: {self.refusal}"
         if not self.has_assignment:
             return "no partition is assigned yet"
-        return "" if self.is_redis_up else "Redis does not answer"
+        if self.is_redis_up:
+            return ""
+        return f"Redis refuses: {self.redis_refusal}" if self.redis_refusal else "Redis does not answer"

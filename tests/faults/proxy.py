@@ -56,6 +56,15 @@ class Proxy:
 
         self._call(act)
 
+    def redirect(self, port: int) -> None:
+        """Connect to another server from now on; what is open to the old one is reset."""
+
+        def act() -> None:
+            self._server = self._server[0], port
+            self._reset()
+
+        self._call(act)
+
     def reset(self) -> None:
         """Send RST on every open connection."""
         self._call(self._reset)

@@ -127,6 +127,9 @@ class SimConsumer:
     def owned(self) -> set[TP]:
         return set(self.assigned)
 
+    def topic_partitions(self, topic: str) -> int:
+        return sum(tp.topic == topic for tp in PARTITIONS)
+
     async def fetch(self, fetch_failed: Callable[[TP, Exception], None]) -> None:
         """Fetch for ever."""
         world, chance = self._world, self._world.chance

@@ -71,7 +71,7 @@ def test_a_reader_is_told_of_every_change() -> None:
 
 
 MIXTURES = {
-    "nonce not compared": ("stop", "wipe", "retention", "late_command", "rebalance"),
+    "nonce not compared": ("stop", "wipe", "retention", "rebalance"),
     "last record not compared": ("recreate",),
     "starts at the group's offset": ("offsets_reset", "rebalance"),
     "unknown reply ignored": ("lost_request",),

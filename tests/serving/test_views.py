@@ -247,6 +247,16 @@ def test_a_state_that_is_counted_anew_is_said_to_be() -> None:
     )
 
 
+def test_windows_that_reach_back_to_before_partitions_were_added_say_so() -> None:
+    """What users did before cannot be joined with what they did after: a window of both is not complete."""
+    rekeyed = live(0, NOW_MS, partitions=4, rekeyed_ms=NOW_MS - 600_000)
+    windows = view_of((NOW_MS, HOME, 10, 1), states=[rekeyed]).snapshot.windows
+    assert [(False, True), (True, False)] == [
+        (windows["5m"].rekeyed, windows["5m"].complete),
+        (windows["15m"].rekeyed, windows["15m"].complete),
+    ]
+
+
 def test_windows_that_reach_back_to_lost_records_are_gapped() -> None:
     """A window that begins after the loss was found is whole; one that begins before it is not, and says so."""
     gapped = live(0, NOW_MS, lost_offsets=7, gap_ms=NOW_MS - 600_000)

@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,7 @@ class ShortLog:
 
     def __init__(self) -> None:
         self.begin, self.end = 0, 1_000_000
+        self.partitions = 1
         self.witness: int | None = None
         self.assigned = {EVENTS}
         self.seeks: list[int] = []
@@ -67,6 +68,10 @@ class ShortLog:
 
     def owned(self) -> set[TP]:
         return self.assigned
+
+    def topic_partitions(self, topic: str) -> int:
+        assert topic == EVENTS.topic
+        return self.partitions
 
 
 class Held(Mapping[int, Partition]):
@@ -152,19 +157,6 @@ def shown(number: int, seconds: float = 0.0) -> bytes:
 
 
 THREE = [shown(number) for number in range(3)]
-
-
-@pytest.fixture
-def stored(redis_url: str) -> Iterator["redis_client.Redis"]:
-    with redis_client.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator["Redis"]:
-    client = store.connect(RedisSettings(url=redis_url, timeout_s=TIMEOUT_S))
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -280,6 +272,52 @@ async def test_offsets_lost_to_retention_are_recorded(redis: "Redis", stored: An
     head = layout.unpack_head(fields(stored)[layout.HEAD])
     assert (11, 7, 7.0) == (second.position, head.skipped_offsets, second.sample("lynceus_gap_offsets_total"))
     assert {"counted": 4} == outcomes(stored)
+
+
+async def test_a_state_that_went_back_says_so_until_it_is_there_again(
+    redis: "Redis", stored: Any, log: ShortLog
+) -> None:
+    """Where Kafka knows of more than is stored, the next owner writes down until where the counts are too low."""
+    first = await Worker(redis, log).claim()
+    snapshot = fields(stored)
+    await first.count(*THREE)
+    await first.checkpoints.release()
+    stored.delete(KEY)
+    stored.hset(KEY, mapping=snapshot)
+    log.witness = 3
+    second = await Worker(redis, log).claim()
+    await second.checkpoints.flush()
+    head = layout.unpack_head(fields(stored)[layout.HEAD])
+    assert (0, 3, 0) == (second.position, head.replay_to, head.applied)
+
+
+async def test_a_witness_beyond_the_log_is_not_believed(redis: "Redis", stored: Any, log: ShortLog) -> None:
+    """Whatever somebody set the group's offsets to: nothing is waited for that the log does not hold."""
+    log.end, log.witness = 3, 2**40
+    await Worker(redis, log).claim()
+    assert layout.unpack_head(fields(stored)[layout.HEAD]).replay_to == 3
+
+
+async def test_partitions_that_are_added_are_noted_once(redis: "Redis", stored: Any, log: ShortLog) -> None:
+    """A claim that finds more partitions than the last one writes down when; later ones leave that as it is."""
+    noted = []
+    for log.partitions in (2, 4, 4, 3):
+        worker = await Worker(redis, log).claim()
+        await worker.checkpoints.flush()
+        head = layout.unpack_head(fields(stored)[layout.HEAD])
+        noted.append((head.partitions, head.rekeyed_ms))
+    assert [(2, 0), (4, LATER), (4, LATER), (4, LATER)] == noted
+
+
+async def test_nothing_is_written_before_the_log_is_known(redis: "Redis", stored: Any, log: ShortLog) -> None:
+    """Until the last counted record was seen again, this may be another log: not even a note is written."""
+    first = await Worker(redis, log).claim()
+    await first.count(*THREE)
+    await first.checkpoints.release()
+    log.partitions = 2
+    second = await Worker(redis, log).claim()
+    before = fields(stored)
+    assert (await second.checkpoints.flush(), fields(stored)) == ({}, before)
 
 
 # -- flush ---------------------------------------------------------------------------------------------------------

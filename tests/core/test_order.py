@@ -1,0 +1,65 @@
+"""The order of records: what it may not change as long as nothing is late, and the little that it may.
+
+Free of order: impressions, clicks and all that is credited to an impression, cell by cell. A session is credited to the
+pane and slice of the impression that *arrived* first, so its cell may be another one of the same surface and arm. A
+conversion must not overtake the impression that earned it: then it is unmatched, and stays so.
+"""
+
+import random
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from producers.shop import Shop
+from stream_app.core.events import AnyEvent, Conversion
+from stream_app.core.tally import Tally
+from stream_app.metrics.catalogue import INDEX, MEASURES
+from tests.timelines import T0, conversion, feed, impression, outcomes, partition, rows, total
+
+LATENESS_MS = 300_000
+BY_SESSION = [index for name, index in INDEX.items() if "session" in name]
+
+
+def shuffled(events: list[AnyEvent], chance: random.Random) -> list[AnyEvent]:
+    """Return the events out of order by up to the lateness; conversions are delayed most, and so overtake nothing."""
+
+    def arrives_ms(event: AnyEvent) -> float:
+        return event.ts + (LATENESS_MS if isinstance(event, Conversion) else chance.uniform(0, LATENESS_MS))
+
+    return sorted(events, key=arrives_ms)
+
+
+def cells(events: list[AnyEvent]) -> tuple[dict[str, int], dict[Any, Any], dict[Any, Any]]:
+    """Return the outcomes; the cells without what sessions earn; what those earn by surface and arm."""
+    state = partition()
+    feed(state, *events)
+    by_impression: dict[Any, list[int]] = {}
+    by_session: dict[Any, Tally] = {}
+    for where, by_slice in rows(state).items():
+        for slice_, tally in by_slice.items():
+            kept = [0 if index in BY_SESSION else amount for index, amount in enumerate(tally)]
+            by_impression[where, slice_] = kept
+            own = Tally(amount - rest for amount, rest in zip(tally, kept, strict=True))
+            key = slice_[:2]
+            by_session[key] = by_session.get(key, Tally.zero(len(MEASURES))) + own
+    return outcomes(state), {key: tally for key, tally in by_impression.items() if any(tally)}, by_session
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_within_the_lateness_changes_no_cell(seed: int) -> None:
+    """T1: events up to five minutes out of order: the same outcomes, the same cells, the same sessions."""
+    events: list[AnyEvent] = list(islice(Shop(seed).events(T0, 4.0), 3_000))
+    mixed = shuffled(events, random.Random(f"order {seed}"))
+    assert mixed != sorted(mixed, key=lambda event: event.ts)
+    assert cells(mixed) == cells(events)
+
+
+def test_a_conversion_that_overtakes_its_impression_is_unmatched() -> None:
+    """T1: what may differ: a conversion is not kept waiting for an impression, as a click is."""
+    shown, converted = impression(0, "d1"), conversion(20, decision="d1", item="A")
+    in_order, overtaken = partition(), partition()
+    feed(in_order, shown, converted)
+    feed(overtaken, converted, shown)
+    assert (outcomes(in_order), outcomes(overtaken)) == ({"counted": 2}, {"counted": 1, "unmatched": 1})
+    assert total(in_order)["impressions"] == total(overtaken)["impressions"] == 1

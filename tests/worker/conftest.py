@@ -1,0 +1,27 @@
+"""A real Redis as the worker and as a test see it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis as redis_client
+from redis.asyncio import Redis
+
+from stream_app.settings import RedisSettings
+from stream_app.worker import store
+
+TIMEOUT_S = 0.5
+
+
+@pytest.fixture
+def stored(redis_url: str) -> Iterator["redis_client.Redis"]:
+    """Yield a client of the test's own."""
+    with redis_client.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator["Redis"]:
+    """Yield the worker's client, with little patience."""
+    client = store.connect(RedisSettings(url=redis_url, timeout_s=TIMEOUT_S))
+    yield client
+    await client.aclose()
