@@ -28,11 +28,16 @@ _END_S: Final = 10.0  # what the thread may take beyond a timeout: to give up a 
 
 
 class _Hand(NamedTuple):
-    """The batch that Kafka gets next, or has got; `number` is its segment, which may not be on disk yet."""
+    """The batch that Kafka gets next, or has got; `number` is its segment, which may not be on disk yet.
+
+    At most `limit` records are sent at once: Kafka refuses a record that is too large together with its neighbours,
+    so a batch with a refusal in it is sent again by halves, until the refused record is alone.
+    """
 
     records: list[Record]
     number: int | None
     is_on_disk: bool
+    limit: int
 
 
 class Courier:
@@ -104,9 +109,10 @@ class Courier:
 
     def _next_hand(self) -> _Hand | None:
         """Return the oldest events: a segment of the spill, else the head of the buffer."""
-        if self._spill is not None and (number := self._spill.first()) is not None:
+        if self._spill is not None and (segment := self._spill.first()) is not None:
             try:
-                return _Hand(self._spill.read(number).records, number, is_on_disk=True)
+                records = self._spill.read(segment).records
+                return _Hand(records, segment, is_on_disk=True, limit=len(records))
             except OSError as error:
                 self._note(f"the spill cannot be read: {reason(error)}")
                 threading.Event().wait(_STEP_S)
@@ -115,13 +121,15 @@ class Courier:
         if not records:
             return None
         self.buffer.take(len(records))
-        return _Hand(records, self._spill.reserve() if self._spill is not None else None, is_on_disk=False)
+        number = self._spill.reserve() if self._spill is not None else None
+        return _Hand(records, number, is_on_disk=False, limit=len(records))
 
     def _attempt(self, hand: _Hand) -> None:
         """Send the batch in hand, wait for the answers, and keep in hand what is to be sent again."""
         began = time.monotonic()
         patience_s = self._rules.spill_after_s if self._spill is not None else 1.5 * self._rules.delivery_timeout_s
-        self._link.send(hand.records)
+        batch = hand.records[: hand.limit]
+        self._link.send(batch)
         while not self._link.is_settled(_STEP_S):
             waited_s = time.monotonic() - began
             if waited_s >= patience_s or self._is_overdue():
@@ -130,20 +138,23 @@ class Courier:
                 self._note(f"Kafka at {self._address} has not acknowledged a batch for a second or longer")
             self._relieve()
         outcome = self._link.settle()
-        gone = outcome.delivered + outcome.refused
-        changes = {"delivered": len(outcome.delivered), "failed": len(outcome.refused)}
-        if outcome.refusal:
+        refused = outcome.refused if len(batch) == 1 else []
+        if refused:
             self.buffer.note(failure=outcome.refusal)
+        gone = outcome.delivered + refused
+        changes = {"delivered": len(outcome.delivered), "failed": len(refused)}
         if hand.is_on_disk:
             self.buffer.became((), trouble=outcome.trouble, spilled=-len(gone), **changes)
         else:
             self.buffer.became(gone, trouble=outcome.trouble, pending=-len(gone), **changes)
-        if outcome.rest:
-            self._hand = hand._replace(records=outcome.rest)
-            self._away_since = self._away_since or began
+        self._away_since = (self._away_since or began) if outcome.rest else None
+        done = set(map(id, gone))
+        left = [record for record in hand.records if id(record) not in done]
+        if left:
+            limit = len(batch) // 2 if outcome.refused and not refused else hand.limit
+            self._hand = hand._replace(records=left, limit=limit)
             return
         self._hand = None
-        self._away_since = None
         if hand.is_on_disk and self._spill is not None and hand.number is not None:
             try:
                 self._spill.remove(hand.number)

@@ -125,9 +125,11 @@ class Link:
             else:
                 delivered.append(record)
         self._on_its_way = []
-        if rest:
-            # What the old producer thinks of its sequence numbers may no longer be what the broker thinks.
+        if rest or refused:
+            # The old producer's sequence numbers may no longer be the broker's; after a refusal, everything that it
+            # sends is refused.
             self.abandon()
+        if rest:
             trouble = f"Kafka at {self._settings.bootstrap} acknowledges nothing ({trouble or 'no answer'})"
         return Outcome(delivered, rest, refused, trouble, refusal)
 

@@ -95,7 +95,7 @@ def dumps(token: DecisionToken, key: bytes | None = None) -> str:
     text = form + _text(body)
     if key is not None:
         text = f"{text}.{_text(_tag(text, key))}"
-    if len(text) > MAX_TOKEN_CHARS:
+    if len(text) > MAX_TOKEN_CHARS or len(packed) > _MAX_PACKED_BYTES:
         raise TokenError(
             f"the token of decision {token.decision!r} has {len(text)} characters",
             f"At most {MAX_TOKEN_CHARS}: keep it on the server and pass its decision id",
@@ -110,6 +110,8 @@ def loads(text: str, keys: Sequence[bytes] = ()) -> DecisionToken:
     """
     if len(text) > MAX_TOKEN_CHARS:
         raise TokenError(f"a decision token of {len(text)} characters", f"At most {MAX_TOKEN_CHARS} are read")
+    if not text.isascii():
+        raise _damaged(text)
     body, dot, tag = text.partition(".")
     if keys and not dot:
         raise TokenError(f"the decision token {_start(text)} is not signed", "Only signed ones are taken: token_keys")

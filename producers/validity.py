@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NoReturn, TypeVar
 
 import msgspec
@@ -76,14 +76,13 @@ def _compare(event: Event, raw: bytes, kept: bytes) -> None:
 
 
 def _refuse(event: Event, path: str, why: str, reason: str) -> NoReturn:
-    field = path.partition(".")[0].partition("[")[0]
-    value = repr(getattr(event, field, None)) if field else ""
+    value = repr(_value(event, path))
     if reason == "identity":
         # The message may end up in a log, where an address does not belong either.
         value = f"{value[:3]}...{value[-3:]}"
     elif len(value) > _MAX_SHOWN:
         value = f"{value[:_MAX_SHOWN]}..."
-    where = f"{_type(event)}.{path} = {value}" if field else _type(event)
+    where = f"{_type(event)}.{path} = {value}" if path else _type(event)
     raise InvalidEventError(f"{where}: {why}", _REMEDIES.get(reason, _DEFAULT_REMEDY))
 
 
@@ -94,6 +93,19 @@ def _type(event: Event) -> str:
 def _path(detail: str) -> str:
     match = re.search(r"`\$\.([^`]+)`$", detail)
     return match.group(1) if match else ""
+
+
+def _value(event: Event, path: str) -> object:
+    """Return what stands at a path like `items[3].item`; None where nothing does."""
+    value: object = event
+    for name, index in re.findall(r"([a-z_]+)|\[(\d+)\]", path):
+        if index and isinstance(value, Sequence):
+            value = value[int(index)]
+        elif isinstance(value, Mapping):
+            value = value.get(name)
+        else:
+            value = getattr(value, name, None)
+    return value
 
 
 def _unwritable(event: Event) -> str:
