@@ -36,7 +36,7 @@ class AsyncTracker(Interactions[Recorded]):
 
     async def start(self) -> Self:
         """Connect or open the spill, as `Tracker` does. Raises LynceusError."""
-        await asyncio.to_thread(self._core.courier.start)
+        await asyncio.to_thread(self._core.start)
         return self
 
     async def decide(
@@ -86,7 +86,7 @@ class AsyncTracker(Interactions[Recorded]):
 
     async def close(self, timeout_s: float = 10.0) -> DeliveryReport:
         """Deliver for at most `timeout_s` seconds, then end; see `Tracker.close`."""
-        return await asyncio.to_thread(self._core.courier.close, timeout_s)
+        return await asyncio.to_thread(self._core.close, timeout_s)
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
 from producers.lawful import lawful
 from producers.pseudonyms import Pseudonyms
-from producers.tokens import DecisionToken, Place
+from producers.tokens import DecisionToken
 from producers.validity import InvalidEventError, checked, require_known
 from stream_app.core.events import Arm, Click, Consent, Decision, DecisionItem, Event, Impression
 from stream_app.errors import LynceusError
@@ -119,27 +119,7 @@ class Composer:
         composed = self.compose(Decision, user, common, own)
         event = composed.event
         assert isinstance(event, Decision)
-        consent = event.consent
-        token = DecisionToken(
-            decision=event.decision,
-            user=event.user,
-            items=tuple(
-                Place(item=one.item, position=one.position, propensity=one.propensity, predicted=one.predicted)
-                for one in event.items
-            ),
-            surface=event.surface,
-            arm=event.arm,
-            policy=event.policy,
-            session=event.session,
-            segment=event.segment,
-            channel=event.channel,
-            device=event.device,
-            analytics=consent.analytics if consent else None,
-            personalization=consent.personalization if consent else None,
-            bot=event.bot,
-            test=event.test,
-        )
-        return token, composed
+        return DecisionToken.of(event), composed
 
     def consent_of(self, user: str) -> Consent | None:
         """Return what the application says that a user agreed to."""

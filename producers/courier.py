@@ -20,6 +20,7 @@ from producers.composition import Record
 from producers.link import Link
 from producers.report import DeliveryReport
 from producers.spill import Spill
+from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 
 _STEP_S: Final = 0.1  # how long the thread waits for Kafka before it looks after the buffer
@@ -65,7 +66,13 @@ class Courier:
             self._link.connect()
         else:
             self._spill = Spill(self._rules.spill_to, self._rules.max_spill_bytes)
-            recovered, torn = self._spill.survey()
+            try:
+                recovered, torn = self._spill.survey()
+            except OSError as error:
+                self._spill.close()
+                raise LynceusError(
+                    f"spill_to={str(self._rules.spill_to)!r}: {reason(error)}", "Let this process read what is there"
+                ) from None
         self.buffer.open(recovered, torn)
         self._thread.start()
 
@@ -77,14 +84,16 @@ class Courier:
         return self.buffer.report()
 
     def _run(self) -> None:
-        while self._has_work():
-            if trouble := self._link.trouble(_STEP_S):
-                self._note(trouble)
-            elif hand := self._hand or self._next_hand():
-                self._hand = hand
-                self._attempt(hand)
-            self._relieve()
-        self._end()
+        try:
+            while self._has_work():
+                if trouble := self._link.trouble(_STEP_S):
+                    self._note(trouble)
+                elif hand := self._hand or self._next_hand():
+                    self._hand = hand
+                    self._attempt(hand)
+                self._relieve()
+        finally:
+            self._end()  # also after a defect: then calls raise, and what was not delivered is spilled or handed back
 
     def _has_work(self) -> bool:
         """Wait until there is something to deliver; False when it is closing and that is done, or time is up."""

@@ -11,8 +11,6 @@ Without `personalization` an event is complete, and flagged; what not to show is
 import hashlib
 from typing import Final, TypeVar
 
-import msgspec
-
 from stream_app.core.events import Account, Assignment, ConsentChange, ContextSignal, Event, JourneyStep
 
 WITHHELD: Final[tuple[type[Event], ...]] = (Account, Assignment, ContextSignal, JourneyStep)
@@ -31,4 +29,5 @@ def lawful(event: E, decision: str | None, throwaway: str) -> E | None:
     if isinstance(event, WITHHELD):
         return None
     key = hashlib.sha256(decision.encode()).hexdigest()[:32] if decision else throwaway
-    return msgspec.structs.replace(event, user=f"anon.{key}", session=None, segment=None)
+    kept = {name: getattr(event, name) for name in event.__struct_fields__ if name not in ("session", "segment")}
+    return type(event)(**(kept | {"user": f"anon.{key}"}))

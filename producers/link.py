@@ -161,6 +161,8 @@ class Link:
                 attempt.set_result(_connected(self._settings, self._delivery_timeout_s))
             except LynceusError as error:
                 attempt.set_exception(error)
+            except Exception as error:  # an attempt that never ends would be tried for ever
+                attempt.set_exception(LynceusError(f"no connection to Kafka: {reason(error)}"))
 
         try:
             threading.Thread(target=connect, name="lynceus connects", daemon=True).start()

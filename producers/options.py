@@ -1,5 +1,7 @@
 """What both faces of the SDK are told, and what they are made of."""
 
+import atexit
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -11,6 +13,7 @@ from producers.buffer import DeliveryRules
 from producers.composition import Composer, ConsentOf
 from producers.courier import Courier
 from producers.pseudonyms import Pseudonyms
+from producers.report import DeliveryReport
 from producers.tokens import MIN_KEY_BYTES, DecisionToken, dumps, loads
 from producers.validity import require_known
 from stream_app import settings
@@ -18,6 +21,8 @@ from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 
 _MAX_RECORDED: Final = 10_000
+_AT_EXIT_S: Final = 10.0
+_log = logging.getLogger(__name__)
 
 
 class Options(TypedDict, total=False):
@@ -78,6 +83,16 @@ class Core:
         self._lock = threading.Lock()
         self._recorded: OrderedDict[Hashable, None] = OrderedDict()
 
+    def start(self) -> None:
+        """Begin to deliver; the end of the interpreter closes what nobody closed. Raises LynceusError."""
+        self.courier.start()
+        atexit.register(self._close_at_exit)
+
+    def close(self, timeout_s: float) -> DeliveryReport:
+        """Deliver for at most `timeout_s` seconds, then end; return the last report."""
+        atexit.unregister(self._close_at_exit)
+        return self.courier.close(timeout_s)
+
     def is_recorded(self, assignment: Hashable) -> bool:
         """Whether an assignment is among the last 10,000 that were recorded."""
         with self._lock:
@@ -97,6 +112,11 @@ class Core:
     def loads(self, text: str) -> DecisionToken:
         """Return the token of a text."""
         return loads(text, self._token_keys)
+
+    def _close_at_exit(self) -> None:
+        report = self.courier.close(_AT_EXIT_S)
+        if report.undelivered:
+            _log.warning("%d events were not delivered: %s", len(report.undelivered), report.first_failure)
 
 
 def _now_ms() -> int:

@@ -8,8 +8,6 @@
 docs/sdk.md is the tour. `AsyncTracker` in `producers.aio` is the same for asyncio.
 """
 
-import atexit
-import logging
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, Unpack
@@ -22,8 +20,6 @@ from producers.report import DeliveryReport
 from producers.tokens import DecisionToken
 from stream_app.core.events import Arm, Assignment, DecisionItem, Event
 
-_log = logging.getLogger(__name__)
-
 
 class Tracker(Interactions[str]):
     """Records events; safe for several threads, one for each process. Its options are those of `Options`.
@@ -35,8 +31,7 @@ class Tracker(Interactions[str]):
     def __init__(self, **options: Unpack[Options]) -> None:
         """Start. With when_away="raise" Kafka must be there; with "spill" it may come later. Raises LynceusError."""
         self._core = Core(options)
-        self._core.courier.start()
-        atexit.register(self._close_at_exit)
+        self._core.start()
 
     def decide(
         self,
@@ -96,8 +91,7 @@ class Tracker(Interactions[str]):
 
         What is left then is kept in the spill; without one it is given up, and is in `undelivered` of the report.
         """
-        atexit.unregister(self._close_at_exit)
-        return self._core.courier.close(timeout_s)
+        return self._core.close(timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -118,8 +112,3 @@ class Tracker(Interactions[str]):
             buffer.withhold()
         else:
             buffer.put(composed.record)
-
-    def _close_at_exit(self) -> None:
-        report = self.close()
-        if report.undelivered:
-            _log.warning("%d events were not delivered: %s", len(report.undelivered), report.first_failure)

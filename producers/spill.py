@@ -11,13 +11,12 @@ may share a folder: each has its lane, and takes over what dead ones left. Locks
 
 import contextlib
 import fcntl
+import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import msgspec
 
 from producers.broker import reason
 from producers.composition import Record
@@ -186,17 +185,11 @@ def parse(text: bytes) -> Read:
     return Read(records, torn)
 
 
-class _Keyed(msgspec.Struct):
-    user: str
-
-
-_decode_key = msgspec.json.Decoder(_Keyed).decode
-
-
 def _user(value: bytes) -> bytes | None:
+    """Return the key of an event, whichever release wrote it; None when it is none."""
     try:
-        return _decode_key(value).user.encode()
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return str(json.loads(value)["user"]).encode()
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

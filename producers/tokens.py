@@ -1,22 +1,21 @@
 """The decision token: what was decided, for whom and where, in one value that later events quote.
 
-It travels through a page and back as text: msgpack of the fields, deflated where that is shorter, in URL-safe base64,
-with the first 128 bits of an HMAC-SHA256 when there is a key. Signed is not secret: whoever sees the page can read
+It travels through a page and back as text: a JSON array of the fields, deflated where that is shorter, in URL-safe
+base64, with the first 128 bits of an HMAC-SHA256 when there is a key. Signed is not secret: whoever sees the page can read
 the pseudonym, the policy and the propensities in it, but cannot change them.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
+import json
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
 
-import msgspec
-from msgspec import Struct
-
-from stream_app.core.events import Arm, Consent, Id, Label, Position, Propensity, Unit
+from stream_app.core import codec
+from stream_app.core.events import EARLIEST_MS, Arm, Consent, Decision, DecisionItem
 from stream_app.errors import LynceusError
 
 MAX_TOKEN_CHARS: Final = 16_384
@@ -30,41 +29,30 @@ class TokenError(LynceusError):
     """A text that is no decision token of ours: damaged, tampered with, or under another key."""
 
 
-class Place(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One item of the decided list, at its position (1 is the first)."""
-
-    item: Id
-    position: Position
-    propensity: Propensity | None = None
-    predicted: Unit | None = None
-
-
-class DecisionToken(Struct, frozen=True, kw_only=True, array_like=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionToken:
     """What later events of a decision have in common. `user` is the key in the stream, a pseudonym."""
 
-    decision: Id
-    user: Id
-    items: tuple[Place, ...]
-    surface: Label | None = None
+    decision: str
+    user: str
+    items: tuple[DecisionItem, ...]
+    surface: str | None = None
     arm: Arm | None = None
-    policy: Label | None = None
-    session: Id | None = None
-    segment: Label | None = None
-    channel: Label | None = None
-    device: Label | None = None
-    analytics: bool | None = None
-    personalization: bool | None = None
+    policy: str | None = None
+    session: str | None = None
+    segment: str | None = None
+    channel: str | None = None
+    device: str | None = None
+    consent: Consent | None = None
     bot: bool = False
     test: bool = False
 
-    @property
-    def consent(self) -> Consent | None:
-        """What the person had agreed to when it was decided, if that is known."""
-        if self.analytics is None or self.personalization is None:
-            return None
-        return Consent(analytics=self.analytics, personalization=self.personalization)
+    @classmethod
+    def of(cls, event: Decision) -> Self:
+        """Return the token of a decision."""
+        return cls(**{field.name: getattr(event, field.name) for field in fields(cls)})
 
-    def place(self, item: str, position: int | None = None) -> Place:
+    def place(self, item: str, position: int | None = None) -> DecisionItem:
         """Return where an item stood; `position` chooses when it stood in several places.
 
         Raises LynceusError when the item was not decided.
@@ -78,10 +66,6 @@ class DecisionToken(Struct, frozen=True, kw_only=True, array_like=True):
             f"item = {item!r} is not in decision {self.decision!r}{where}",
             f"It decided {known}{', ...' if len(self.items) > 5 else ''}",
         )
-
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(DecisionToken).decode
 
 
 def dumps(token: DecisionToken, key: bytes | None = None) -> str:
@@ -132,8 +116,61 @@ def loads(text: str, keys: Sequence[bytes] = ()) -> DecisionToken:
         elif body[:1] != _PLAIN:
             raise _damaged(text)
         return _unpack(packed)
-    except (binascii.Error, ValueError, zlib.error, msgspec.MsgspecError, RecursionError):
+    except (ValueError, TypeError, zlib.error, RecursionError):
         raise _damaged(text) from None
+
+
+def _pack(token: DecisionToken) -> bytes:
+    consent = token.consent
+    agreed = None if consent is None else consent.analytics + 2 * consent.personalization
+    items = [_trimmed([item.item, item.position, item.propensity, item.predicted]) for item in token.items]
+    own = [token.decision, token.user, items, token.surface, token.arm, token.policy, token.session]
+    whole = _trimmed([*own, token.segment, token.channel, token.device, agreed, token.bot or None, token.test or None])
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _unpack(packed: bytes) -> DecisionToken:
+    """Return the token, by the codec's rules for a decision. Raises ValueError, TypeError or RecursionError."""
+    whole: list[Any] = json.loads(packed)
+    decision, user, items, surface, arm, policy, session, segment, channel, device, *flags = _padded(whole, 13)
+    agreed, bot, test = flags
+    event = Decision(
+        id="token",
+        ts=EARLIEST_MS,
+        decision=decision,
+        user=user,
+        items=tuple(
+            DecisionItem(item=item, position=position, propensity=propensity, predicted=predicted)
+            for item, position, propensity, predicted in (_padded(one, 4) for one in items)
+        ),
+        surface=surface,
+        arm=arm,
+        policy=policy,
+        session=session,
+        segment=segment,
+        channel=channel,
+        device=device,
+        consent=None if agreed is None else Consent(analytics=bool(agreed & 1), personalization=bool(agreed & 2)),
+        bot=bool(bot),
+        test=bool(test),
+    )
+    read = codec.decode(codec.encode(event))
+    if not isinstance(read, Decision):
+        raise TypeError(f"no decision: {read}")
+    return DecisionToken.of(read)
+
+
+def _trimmed(values: list[Any]) -> list[Any]:
+    """Return the values without what is not said at their end."""
+    while values and values[-1] is None:
+        values.pop()
+    return values
+
+
+def _padded(values: list[Any], length: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) > length:
+        raise TypeError("not a token of this version")
+    return values + [None] * (length - len(values))
 
 
 def _tag(text: str, key: bytes) -> bytes:

@@ -1,14 +1,13 @@
 """Bad arguments are told at the call, by the rules of the codec: the field, its value, and what to do about it."""
 
 import difflib
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NoReturn, TypeVar
 
-import msgspec
-
 from stream_app.core import codec
-from stream_app.core.events import MAX_RECORD_BYTES, Event
+from stream_app.core.events import MAX_RECORD_BYTES, Event, FeatureUse
 from stream_app.errors import LynceusError
 
 E = TypeVar("E", bound=Event)
@@ -39,7 +38,7 @@ def checked(event: E) -> bytes:
     """
     try:
         raw = codec.encode(event)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+    except Exception as error:  # TypeError, ValueError, OverflowError, the encoder's own: all say "this is no JSON"
         _refuse(event, _unwritable(event), str(error), "encoding" if isinstance(error, UnicodeError) else "type")
     answer = codec.decode(raw)
     if isinstance(answer, codec.Rejected):
@@ -68,8 +67,8 @@ def _compare(event: Event, raw: bytes, kept: bytes) -> None:
 
     An int for a float, or a mapping in another order, says the same.
     """
-    said: Mapping[str, object] = msgspec.json.decode(raw)
-    read: Mapping[str, object] = msgspec.json.decode(kept)
+    said: Mapping[str, object] = json.loads(raw)
+    read: Mapping[str, object] = json.loads(kept)
     for name, value in said.items():
         if name not in read or read[name] != value:
             _refuse(event, name, "the schema does not know all of it, or it is no finite number", "type")
@@ -112,7 +111,7 @@ def _unwritable(event: Event) -> str:
     """Return the first field that cannot be written as JSON."""
     for field in event.__struct_fields__:
         try:
-            msgspec.json.encode(getattr(event, field))
-        except (TypeError, ValueError, msgspec.MsgspecError):
+            codec.encode(FeatureUse(id="", ts=0, user="", feature=getattr(event, field)))
+        except Exception:  # as above
             return field
     return ""

@@ -12,7 +12,7 @@ from producers.aio import AsyncTracker
 from producers.composition import Common, Composer, unique
 from producers.pseudonyms import Pseudonyms
 from producers.sdk import Tracker
-from producers.tokens import DecisionToken, Place
+from producers.tokens import DecisionToken
 from producers.topics import ensure_topics
 from producers.validity import InvalidEventError
 from stream_app.core import events as e
@@ -182,7 +182,7 @@ class Sent:
 
 
 REFUSES = Consent(analytics=False)
-TOKEN = DecisionToken(decision="d-1", user="u-1", items=(Place(item="A7", position=1),))
+TOKEN = DecisionToken(decision="d-1", user="u-1", items=(e.DecisionItem(item="A7", position=1),))
 
 
 def test_without_analytics_nobody_is_recognised() -> None:

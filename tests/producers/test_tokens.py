@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producers.tokens import MAX_TOKEN_CHARS, DecisionToken, Place, TokenError, dumps, loads
+from producers.tokens import MAX_TOKEN_CHARS, DecisionToken, TokenError, dumps, loads
+from stream_app.core.events import Consent, DecisionItem
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 ids = st.text(min_size=1, max_size=12)
@@ -20,18 +21,20 @@ tokens = st.builds(
     decision=ids,
     user=ids,
     items=st.lists(
-        st.builds(Place, item=ids, position=st.integers(1, 10_000), propensity=units, predicted=units), max_size=8
+        st.builds(DecisionItem, item=ids, position=st.integers(1, 10_000), propensity=units, predicted=units),
+        min_size=1,
+        max_size=8,
     ).map(tuple),
     surface=labels,
     arm=st.sampled_from([None, "personalized", "context_blind", "holdout"]),
     policy=labels,
-    analytics=st.sampled_from([None, True, False]),
+    consent=st.none() | st.builds(Consent, analytics=st.booleans(), personalization=st.booleans()),
     bot=st.booleans(),
 )
 TOKEN = DecisionToken(
     decision="d-1",
     user="u-1",
-    items=(Place(item="A7", position=1, propensity=0.5), Place(item="B2", position=2)),
+    items=(DecisionItem(item="A7", position=1, propensity=0.5), DecisionItem(item="B2", position=2)),
     surface="home.hero",
     arm="personalized",
     policy="bts-3",
@@ -93,7 +96,7 @@ def test_errors_say_which_key_is_missing(text: str, keys: list[bytes], message: 
 
 def test_a_token_is_short() -> None:
     """Ten items with propensities, signed, take less than 600 characters."""
-    places = tuple(Place(item=f"sku-{number}", position=number, propensity=0.1) for number in range(1, 11))
+    places = tuple(DecisionItem(item=f"sku-{number}", position=number, propensity=0.1) for number in range(1, 11))
     token = DecisionToken(decision="0193551f5e4b" + "a" * 20, user="k1." + "b" * 32, items=places, surface="home.hero")
     assert len(dumps(token, KEY)) < 600
 
@@ -101,6 +104,6 @@ def test_a_token_is_short() -> None:
 def test_a_list_that_fits_no_url_is_refused() -> None:
     """Too many characters are an error at the writer, not at the reader."""
     names = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(500)]
-    places = tuple(Place(item=name, position=1) for name in names)
+    places = tuple(DecisionItem(item=name, position=1) for name in names)
     with pytest.raises(TokenError, match="keep it on the server"):
         dumps(DecisionToken(decision="d", user="u", items=places))
