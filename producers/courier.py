@@ -32,7 +32,7 @@ class _Hand(NamedTuple):
     """The batch that Kafka gets next, or has got; `number` is its segment, which may not be on disk yet.
 
     At most `limit` records are sent at once: Kafka refuses a record that is too large together with its neighbours,
-    so a batch with a refusal in it is sent again by halves, until the refused record is alone.
+    so a batch with a refusal in it is halved until the refused record is alone, and then grows again.
     """
 
     records: list[Record]
@@ -160,7 +160,7 @@ class Courier:
         done = set(map(id, gone))
         left = [record for record in hand.records if id(record) not in done]
         if left:
-            limit = len(batch) // 2 if outcome.refused and not refused else hand.limit
+            limit = len(batch) // 2 if outcome.refused and not refused else 2 * hand.limit
             self._hand = hand._replace(records=left, limit=limit)
             return
         self._hand = None

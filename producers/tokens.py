@@ -1,8 +1,8 @@
 """The decision token: what was decided, for whom and where, in one value that later events quote.
 
 It travels through a page and back as text: a JSON array of the fields, deflated where that is shorter, in URL-safe
-base64, with the first 128 bits of an HMAC-SHA256 when there is a key. Signed is not secret: whoever sees the page can read
-the pseudonym, the policy and the propensities in it, but cannot change them.
+base64, with the first 128 bits of an HMAC-SHA256 when there is a key. Signed is not secret: whoever sees the page can
+read the pseudonym, the policy and the propensities in it, but cannot change them.
 """
 
 import base64
@@ -116,7 +116,7 @@ def loads(text: str, keys: Sequence[bytes] = ()) -> DecisionToken:
         elif body[:1] != _PLAIN:
             raise _damaged(text)
         return _unpack(packed)
-    except (ValueError, TypeError, zlib.error, RecursionError):
+    except (ValueError, TypeError, OverflowError, zlib.error, RecursionError):
         raise _damaged(text) from None
 
 
@@ -130,7 +130,7 @@ def _pack(token: DecisionToken) -> bytes:
 
 
 def _unpack(packed: bytes) -> DecisionToken:
-    """Return the token, by the codec's rules for a decision. Raises ValueError, TypeError or RecursionError."""
+    """Return the token, by the codec's rules for a decision. Raises what `loads` catches."""
     whole: list[Any] = json.loads(packed)
     decision, user, items, surface, arm, policy, session, segment, channel, device, *flags = _padded(whole, 13)
     agreed, bot, test = flags

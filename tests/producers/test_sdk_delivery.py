@@ -268,12 +268,14 @@ def test_what_kafka_refuses_for_good_has_failed(kafka_settings: KafkaSettings) -
         admin.create_topics({kafka_settings.events_topic: topic}, wait_for_metadata=True)
     with Tracker(kafka=kafka_settings) as tracker:
         noise = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(100)]  # that gzip cannot shrink
-        for number, items in enumerate((["a"], noise, ["b"], ["c"])):
+        for number, items in enumerate([["a"]] * 10 + [noise] + [["b"]] * 10):
             tracker.decide(user="u-1", items=items, decision=f"d-{number}")
         report = tracker.flush()
-    assert (report.delivered, report.failed, report.adds_up) == (3, 1, True)
+    assert (report.delivered, report.failed, report.adds_up) == (20, 1, True)
     assert str(report.first_failure).startswith("MessageSizeTooLargeError")
-    assert [event.decision for event in landed.events(kafka_settings)] == ["d-0", "d-2", "d-3"]
+    assert [event.decision for event in landed.events(kafka_settings)] == [
+        f"d-{number}" for number in range(21) if number != 10
+    ]
 
 
 def test_a_missing_topic_is_told_at_the_start(cluster: MockKafka, kafka_settings: KafkaSettings) -> None:

@@ -65,6 +65,8 @@ def test_a_changed_token_is_refused(at: int, replacement: str) -> None:
 @given(st.text(max_size=60) | st.text("ABCabc123-_.", max_size=60).map(lambda rest: "1" + rest))
 @example("2" + base64.urlsafe_b64encode(zlib.compress(bytes(10_000_000))).decode()[:16_000])
 @example("\ud800.")
+@example("1" + base64.urlsafe_b64encode(b'["d","u",[["A7",1%s]]]' % (b"0" * 30)).decode().rstrip("="))
+@example("1" + base64.urlsafe_b64encode(b'["d","u",[["A7",1]],null,null,null,null,null,null,null,"x"]').decode())
 def test_any_text_is_a_token_or_an_error(text: str) -> None:
     """No text makes `loads` raise anything but TokenError, also not one that unpacks to ten megabytes."""
     for keys in ([], [KEY]):
