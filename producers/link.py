@@ -17,6 +17,7 @@ from kafka.errors import InvalidRecordError, KafkaError, MessageSizeTooLargeErro
 
 from producers.broker import connection, reason, silence, unreachable
 from producers.composition import Record
+from producers.topics import require_topics
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 
@@ -175,6 +176,8 @@ def _connected(settings: KafkaSettings, delivery_timeout_s: float) -> KafkaProdu
     """Return a producer that knows the topic. Raises LynceusError."""
     silence()
     try:
+        # The producer would wait for a topic that is not there, and could not tell it from a broker that is slow.
+        require_topics(settings, (settings.events_topic,))
         producer = KafkaProducer(
             **connection(settings),
             acks="all",
@@ -183,6 +186,7 @@ def _connected(settings: KafkaSettings, delivery_timeout_s: float) -> KafkaProdu
             batch_size=128 * 1024,
             delivery_timeout_ms=int(delivery_timeout_s * 1000),
             request_timeout_ms=int(delivery_timeout_s * 500),
+            reconnect_backoff_max_ms=int(_BACKOFF_S[1] * 1000),
             max_block_ms=int(settings.connect_timeout_s * 1000),
             allow_auto_create_topics=False,
             metrics_enabled=False,
@@ -192,17 +196,11 @@ def _connected(settings: KafkaSettings, delivery_timeout_s: float) -> KafkaProdu
     # kafka-python would end its producers before a tracker has emptied its buffer into one.
     atexit.unregister(producer._cleanup)  # noqa: SLF001
     try:
-        known = producer.partitions_for(settings.events_topic)
+        producer.partitions_for(settings.events_topic)  # now, so that no `send` has to wait for it
     except KafkaError as error:
         with contextlib.suppress(KafkaError):
             producer.close(0)
         raise unreachable(settings, error) from None
-    if not known:
-        producer.close(0)
-        raise LynceusError(
-            f"Kafka at {settings.bootstrap} has no topic {settings.events_topic!r}",
-            "`lynceus topics ensure` creates it",
-        )
     return producer
 
 
