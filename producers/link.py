@@ -55,6 +55,9 @@ class Link:
 
     def connect(self) -> None:
         """Connect now. Raises LynceusError when there is no broker or no topic."""
+        # A producer waits for a topic that is not there; this client knows at once. Only here, not with every attempt:
+        # it leaves a thread behind when there is no broker.
+        require_topics(self._settings, (self._settings.events_topic,))
         self._producer = _connected(self._settings, self._delivery_timeout_s)
 
     @property
@@ -176,8 +179,6 @@ def _connected(settings: KafkaSettings, delivery_timeout_s: float) -> KafkaProdu
     """Return a producer that knows the topic. Raises LynceusError."""
     silence()
     try:
-        # The producer would wait for a topic that is not there, and could not tell it from a broker that is slow.
-        require_topics(settings, (settings.events_topic,))
         producer = KafkaProducer(
             **connection(settings),
             acks="all",
@@ -200,7 +201,10 @@ def _connected(settings: KafkaSettings, delivery_timeout_s: float) -> KafkaProdu
     except KafkaError as error:
         with contextlib.suppress(KafkaError):
             producer.close(0)
-        raise unreachable(settings, error) from None
+        raise LynceusError(
+            f"Kafka at {settings.bootstrap} does not say where topic {settings.events_topic!r} is ({reason(error)})",
+            "Is it there? `lynceus topics ensure` creates it",
+        ) from None
     return producer
 
 

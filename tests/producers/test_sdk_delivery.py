@@ -69,6 +69,7 @@ async def test_kafka_stops_under_both_policies(kafka_cache: Path, tmp_path: Path
     With either policy, what was accepted is there, once after deduplication by id, in order for each user, and the
     buffer never held more than its bound. Only "raise" refuses events, at the call, and counts them.
     """
+    before = threading.enumerate()
     with ApacheKafka(kafka_cache) as broker:
         topics = [
             KafkaSettings(bootstrap=broker.bootstrap, events_topic=name, partitions=2, connect_timeout_s=3)
@@ -106,7 +107,7 @@ async def test_kafka_stops_under_both_policies(kafka_cache: Path, tmp_path: Path
         await asyncio.to_thread(send, range(1_300, 1_500))
         reports = [await asyncio.to_thread(one.close, 30) for one in (raising, spilling)]
         there = [landed.once(landed.events(topic)) for topic in topics]
-    names = [thread.name for thread in threading.enumerate()]
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
     assert [name for name in names if name.startswith(("lynceus", "kafka"))] == []
     assert {event.id for event in there[0]} == {one for one in accepted if one != "refused"}
     assert {event.id for event in there[1]} == {f"e-{number}" for number in range(1_500)}
