@@ -336,7 +336,7 @@ def test_ids_are_unique_and_sort_by_time() -> None:
         ({"when_away": "drop"}, "is no policy"),
         ({"max_events": 0}, "max_events=0 is too small"),
         ({"token_keys": [b"short"]}, "a token key has 5 bytes"),
-        ({"boostrap": "x:1"}, "Did you mean bootstrap"),
+        ({"bootstrp": "x:1"}, "Did you mean bootstrap"),
         ({"bootstrap": "127.0.0.1:1", "kafka": KafkaSettings(connect_timeout_s=0.3)}, "no Kafka broker at 127.0.0.1:1"),
     ],
 )
