@@ -1,4 +1,4 @@
-"""Foreign records: what every adapter gives back, and the conversions that all of them share.
+"""Foreign records: what every adapter gives back, and the small steps that all of them share.
 
 An adapter is a pure function from one parsed JSON value of another system to canonical events. What it cannot take
 over is a `Refused` with the field, as the source names it, and the reason; what a source does not say is absent from
@@ -11,24 +11,24 @@ leaves an adapter.
 
 import hashlib
 import hmac
-import math
+import json
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from stream_app.core import codec
 from stream_app.core.codec import Rejected
-from stream_app.core.events import EARLIEST_MS, LATEST_MS, AnyEvent, DecisionItem, Event
+from stream_app.core.events import AnyEvent, Arm, Event
 
+ARMS: Final[dict[str, Arm]] = {
+    "personalized": "personalized",
+    "context_blind": "context_blind",
+    "holdout": "holdout",
+}
+"""Experiment variants that are arms. Any other name is somebody else's experiment."""
 MAX_ID: Final = 64
-MAX_ITEMS: Final = 100
-"""Of a decision. A longer list still has its impressions."""
-MAX_POSITION: Final = 10_000
 MAX_REASON: Final = 300
-_MICROS_A_MS: Final = 1_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
+_DIGEST_BYTES: Final = 16
 
 Pseudonym = Callable[[str], str]
 """From a user id of the source to the key under which Lynceus knows the user."""
@@ -48,13 +48,6 @@ class Adapted(NamedTuple):
     refused: tuple[Refused, ...] = ()
 
 
-class Adapter(Protocol):
-    """From one parsed JSON value to canonical events. Never raises, whatever it is given."""
-
-    def __call__(self, record: object, pseudonym: Pseudonym = ...) -> Adapted:
-        """Return the events of `record`; user ids go through `pseudonym`."""
-
-
 class UnfitError(Exception):
     """A field of the source does not fit."""
 
@@ -69,15 +62,25 @@ def as_given(user: str) -> str:
 
 
 def keyed(key: bytes) -> Pseudonym:
-    """Return the pseudonym of RFC 2104: the first 128 bits of HMAC-SHA256, in hexadecimal digits."""
+    """Return the pseudonym of a key: the first 128 bits of HMAC-SHA256 (RFC 2104) of the id, in hexadecimal."""
 
     def pseudonym(user: str) -> str:
-        return hmac.digest(key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+        return hmac.digest(key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[: 2 * _DIGEST_BYTES]
 
     return pseudonym
 
 
-def adapting(parse: Callable[[dict[str, Any], Pseudonym], Iterable[Event | Refused]]) -> Adapter:
+class Adapter(Protocol):
+    """From one parsed JSON value to canonical events. Never raises, whatever it is given."""
+
+    def __call__(self, record: object, pseudonym: Pseudonym = as_given) -> Adapted:
+        """Return the events of `record`; user ids go through `pseudonym`."""
+
+
+Parse = Callable[[dict[str, Any], Pseudonym], Iterable[Event | Refused]]
+
+
+def adapting(parse: Parse) -> Adapter:
     """Make an adapter of a function that yields the events of a JSON object, and refusals, or raises UnfitError."""
 
     @wraps(parse)
@@ -85,7 +88,7 @@ def adapting(parse: Callable[[dict[str, Any], Pseudonym], Iterable[Event | Refus
         events: list[AnyEvent] = []
         refused: list[Refused] = []
         try:
-            for made in parse(mapping(record, "record"), pseudonym):
+            for made in parse(_object(record, "record"), pseudonym):
                 checked = made if isinstance(made, Refused) else _checked(made)
                 if isinstance(checked, Refused):
                     refused.append(checked)
@@ -93,37 +96,72 @@ def adapting(parse: Callable[[dict[str, Any], Pseudonym], Iterable[Event | Refus
                     events.append(checked)
         except UnfitError as unfit:
             refused.append(unfit.refused)
+        except RecursionError:
+            refused.append(Refused("record", "is nested too deeply"))
         return Adapted(tuple(events), tuple(refused))
 
     return adapter
 
 
 def each(
-    records: Iterable[tuple[str, object]], parse: Callable[[dict[str, Any]], Iterable[Event | Refused]]
+    records: object, field: str, parse: Callable[[dict[str, Any]], Iterable[Event | Refused]]
 ) -> Iterator[Event | Refused]:
     """Yield what `parse` makes of every record of a batch; one that does not fit costs the others nothing."""
-    for path, record in records:
+    if not isinstance(records, list):
+        raise UnfitError(field, f"an array was expected, not {_kind(records)}")
+    for number, record in enumerate(records):
         try:
-            yield from parse(mapping(record, path))
+            yield from parse(_object(record, ""))
         except UnfitError as unfit:
-            yield Refused(f"{path}.{unfit.refused.field}" if unfit.refused.field != path else path, unfit.refused.reason)
+            inner = f".{unfit.refused.field}" if unfit.refused.field else ""
+            yield Refused(f"{field}[{number}]{inner}", unfit.refused.reason)
+
+
+def user_key(user: str, field: str, pseudonym: Pseudonym) -> str:
+    """Return the key of a user. One longer than 64 characters is hashed, unless it looks like an address."""
+    known = pseudonym(user)
+    if len(known) <= MAX_ID:
+        return known
+    if "@" in known:
+        raise UnfitError(field, "looks like an e-mail address; send a pseudonym")
+    return digest(known)
+
+
+def shortened(name: str, most: int = MAX_ID) -> str:
+    """Return a name of at most `most` characters: itself, or its beginning and a digest of the whole of it."""
+    return name if len(name) <= most else f"{name[: most - 2 * _DIGEST_BYTES - 1]}~{digest(name)}"
+
+
+def digest(*parts: object) -> str:
+    """Return 32 hexadecimal digits that stand for these JSON values, in this order."""
+    # JSON keeps ("ab", "c") and ("a", "bc") apart, and sorted keys make equal objects equal.
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def part_of(event_id: str, part: str) -> str:
+    """Return the id of one of several events that are made of one foreign event; the same every time."""
+    return f"{event_id}.{part}" if len(event_id) + len(part) < MAX_ID else f"{digest(event_id, part)}.{part}"
 
 
 def _checked(event: Event) -> AnyEvent | Refused:
     """Return the event as the worker will read it, or why the worker would refuse it."""
+    kind = str(type(event).__struct_config__.tag)
     try:
         raw = codec.encode(event)
-    except (UnicodeError, OverflowError) as error:
-        return Refused("record", f"cannot be written as JSON: {error}"[:MAX_REASON])
+    except (UnicodeError, OverflowError, RecursionError) as error:
+        return Refused(kind, f"cannot be written as JSON: {error}"[:MAX_REASON])
     decoded = codec.decode(raw)
     if isinstance(decoded, Rejected):
-        tag = type(event).__struct_config__.tag
-        return Refused("user" if decoded.reason == "identity" else str(tag), f"{decoded.reason}: {decoded.detail}")
+        return Refused("user" if decoded.reason == "identity" else kind, f"{decoded.reason}: {decoded.detail}")
     return decoded
 
 
-def mapping(value: object, field: str) -> dict[str, Any]:
-    """Return a JSON object. Raises UnfitError for anything else."""
-    if not isinstance(value, dict):
-        raise UnfitError(field, f"a JSON object was expected, not {type(value).__name__}")
-    return value
+def _object(value: object, field: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    raise UnfitError(field, f"a JSON object was expected, not {_kind(value)}")
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__
