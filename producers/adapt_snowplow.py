@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from producers.fields import Fields
-from producers.foreign import Pseudonym, Refused, adapting, each, part_of, user_key
+from producers.foreign import Pseudonym, Refused, adapting, each, part_of, shortened, user_key
 from producers.listing import Names, Shown, cart_event, decision_key, lines, session_key, shown
 from stream_app.core.events import Click, ConsentChange, Event, Order, PageView, Refund
 
@@ -137,7 +137,7 @@ def _events(act: _Act, kind: str, schema: str, page: str | None) -> Made:
     if kind == "page_view":
         if page is None:
             raise act.fields.unfit("page_urlpath", "is missing")
-        yield PageView(**act.common, page=page[:256])
+        yield PageView(**act.common, page=shortened(page, 256))
     elif kind == "transaction":
         yield _legacy_order(act)
     elif kind == "unstruct" and schema == _ACTION:
@@ -213,11 +213,7 @@ def _purchased(act: _Act) -> Made:
     )
     yield from refused
     # `revenue` is the total value: in Snowplow's example 13 for a product of 12 and shipping of 1.
-    yield (
-        _order(act, paid, "transaction_id", "revenue", currency)
-        if not bought
-        else _order(act, paid, "transaction_id", "revenue", currency, lines=bought)
-    )
+    yield _order(act, paid, "transaction_id", "revenue", currency, lines=bought)
 
 
 def _order(act: _Act, paid: Fields, order: str, total: str, currency: str, **more: Any) -> Order:
@@ -277,7 +273,7 @@ def _consented(act: _Act) -> Made:
     for scope in ("analytics", "personalization"):
         if word != "allow_selected" or (isinstance(listed, list) and scope in listed):
             common = act.common | {"id": part_of(act.common["id"], scope)}
-            yield ConsentChange(**common, scope=scope, granted=granted)  # type: ignore[arg-type]  # the two scopes
+            yield ConsentChange(**common, scope=scope, granted=granted)
 
 
 def _some(act: _Act, name: str) -> list[Fields]:
