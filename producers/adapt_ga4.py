@@ -47,7 +47,10 @@ def from_ga4(record: dict[str, Any], pseudonym: Pseudonym) -> Made:
     payload = Fields(record)
     who = next((name for name in ("user_id", "client_id") if record.get(name) not in (None, "")), "app_instance_id")
     user = _user(payload, who, pseudonym)
-    return each(record.get("events"), "events", lambda event: _payload_event(payload, Fields(event), user))
+    sent_ms = payload.epoch_ms("timestamp_micros", _MICROS)
+    device = payload.within("device").identifier("category")
+    common: dict[str, Any] = {"ts": sent_ms, "user": user, "device": device}
+    return each(record.get("events"), "events", lambda event: _payload_event(common, Fields(event)))
 
 
 def _row(row: Fields, pseudonym: Pseudonym) -> Made:
@@ -93,20 +96,14 @@ def _set(value: object) -> object:
     return None if isinstance(value, str) and value in _NOT_SET else value
 
 
-def _payload_event(payload: Fields, event: Fields, user: str) -> Made:
-    params = event.within("params")
+def _payload_event(shared: dict[str, Any], event: Fields) -> Made:
+    params, user = event.within("params"), shared["user"]
     # An event's own time stands before that of the request, as Google has it.
-    at_ms = event.epoch_ms("timestamp_micros", _MICROS) or payload.epoch_ms("timestamp_micros", _MICROS)
+    at_ms = event.epoch_ms("timestamp_micros", _MICROS) or shared["ts"]
     if at_ms is None:
         raise event.unfit("timestamp_micros", "is missing: only Google knows when this arrived")
     session = session_key("ga4", user, params.identifier("session_id"))
-    common: dict[str, Any] = {
-        "id": f"ga4-{digest(user, at_ms, event.values)}",
-        "ts": at_ms,
-        "user": user,
-        "session": session,
-        "device": payload.within("device").identifier("category"),
-    }
+    common = shared | {"id": f"ga4-{digest(user, at_ms, event.values)}", "ts": at_ms, "session": session}
     return _events(_Hit(common, params, user, session, event.text("name") or ""), "name")
 
 

@@ -110,11 +110,12 @@ def each(
     if not isinstance(records, list):
         raise UnfitError(field, f"an array was expected, not {_kind(records)}")
     for number, record in enumerate(records):
+        path = f"{field}[{number}]"
         try:
-            yield from parse(_object(record, ""))
+            for made in parse(_object(record, "")):
+                yield _within(path, made) if isinstance(made, Refused) else made
         except UnfitError as unfit:
-            inner = f".{unfit.refused.field}" if unfit.refused.field else ""
-            yield Refused(f"{field}[{number}]{inner}", unfit.refused.reason)
+            yield _within(path, unfit.refused)
 
 
 def user_key(user: str, field: str, pseudonym: Pseudonym) -> str:
@@ -155,6 +156,10 @@ def _checked(event: Event) -> AnyEvent | Refused:
     if isinstance(decoded, Rejected):
         return Refused("user" if decoded.reason == "identity" else kind, f"{decoded.reason}: {decoded.detail}")
     return decoded
+
+
+def _within(path: str, refused: Refused) -> Refused:
+    return refused._replace(field=f"{path}.{refused.field}" if refused.field else path)
 
 
 def _object(value: object, field: str) -> dict[str, Any]:
