@@ -37,6 +37,7 @@ def unnamed(name: str) -> str:
     return f"ap-{digest(USER, SESSION, RECORDS[name]['eventList'][0])}"
 
 
+ALONE = ("session1", session_key("ap", "session1", "session1"))
 OWN = decision_key("ap", USER, SESSION, "item1", "item2")
 EXPECTED: dict[str, tuple[Event, ...]] = {
     "click": (
@@ -52,8 +53,8 @@ EXPECTED: dict[str, tuple[Event, ...]] = {
     "purchase": (Conversion(**AT, id=unnamed("purchase"), goal="purchase", item="item2", decision="RID-a1"),),
     "anonymous": (
         Conversion(
-            id="ap-" + digest("session1", session_key("ap", "session1", "session1"), RECORDS["anonymous"]["eventList"][0]),
-            ts=1_559_263_760_000, user="session1", session=session_key("ap", "session1", "session1"),
+            id=f"ap-{digest(*ALONE, RECORDS['anonymous']['eventList'][0])}",
+            ts=1_559_263_760_000, user=ALONE[0], session=ALONE[1],
             goal="purchase", item="item2",
         ),
     ),
