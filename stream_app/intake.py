@@ -170,6 +170,7 @@ def _moved_by(move: Move, first_ms: int, last_ms: int, otherwise_ends_ms: int | 
 
 def _replay_bookmark(path: Path) -> Bookmark:
     beginning = sorted(file.name for file in path.iterdir()) if path.is_dir() else beginning_of(path)
+    path = path.resolve()  # `.` has a name, too
     return Bookmark(path.with_name(f"{path.name}.replay-state.json"), {"replay": path.name, "beginning": beginning})
 
 

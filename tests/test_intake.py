@@ -181,15 +181,33 @@ def test_a_replay_is_moved_to_a_time(mock_kafka_settings: KafkaSettings, work: P
 def test_a_replay_continues_where_it_was(mock_kafka_settings: KafkaSettings, work: Path) -> None:
     """Resumed, only the rest is sent, moved as far as the beginning was."""
     path = write_events(work / "long.jsonl", page_views(10))
-    note = {
-        "purpose": {"version": 1, "replay": "long.jsonl", "beginning": beginning_of(path)},
-        "progress": {"events": 7, "moved_ms": 86_400_000 * 30},
-    }
-    (work / "long.jsonl.replay-state.json").write_text(json.dumps(note))
+    note_replayed(path, beginning_of(path), 7, 86_400_000 * 30)
     ran = run(("replay", "long.jsonl", "--resume"), environ(mock_kafka_settings), work)
     assert (0, 3, 7) == (ran.status, json.loads(ran.stdout)["events"], json.loads(ran.stdout)["resumed_after"])
     moved_ms = START_MS + 86_400_000 * 30
     assert {moved_ms + 7_000, moved_ms + 8_000, moved_ms + 9_000} <= {e.ts for e in sent(mock_kafka_settings)}
+
+
+def test_a_replay_of_a_folder_continues_where_it_was(mock_kafka_settings: KafkaSettings, work: Path) -> None:
+    """So does one of Open Bandit files, in the order of their events, from the folder they are in."""
+    row = "2019-11-24 12:00:{:02}+00:00,7,1,0,0.5\n"
+    header = "timestamp,item_id,position,click,propensity_score\n"
+    (work / "men-bts.csv").write_text(header + "".join(map(row.format, range(0, 10, 2))))
+    (work / "women-bts.csv").write_text(header + "".join(map(row.format, range(1, 11, 2))))
+    note_replayed(work, ["men-bts.csv", "women-bts.csv"], 8, 86_400_000)
+    ran = run(("replay", ".", "--resume"), environ(mock_kafka_settings), work)
+    noon_ms = 1_574_596_800_000 + 86_400_000
+    assert (0, 2, 8) == (ran.status, json.loads(ran.stdout)["events"], json.loads(ran.stdout)["resumed_after"])
+    replayed = {(event.id, event.ts) for event in sent(mock_kafka_settings) if event.id.startswith("ob-")}
+    assert {("ob-men-bts-000004-i", noon_ms + 8_000), ("ob-women-bts-000004-i", noon_ms + 9_000)} == replayed
+    assert [] == list(work.parent.glob("*.replay-state.json"))
+
+
+def note_replayed(path: Path, beginning: object, events: int, moved_ms: int) -> None:
+    """Write what an interrupted replay leaves behind."""
+    purpose = {"version": 1, "replay": path.name, "beginning": beginning}
+    note = {"purpose": purpose, "progress": {"events": events, "moved_ms": moved_ms}}
+    path.with_name(f"{path.name}.replay-state.json").write_text(json.dumps(note))
 
 
 @pytest.mark.parametrize(

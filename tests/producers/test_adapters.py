@@ -77,7 +77,7 @@ def test_nothing_is_dropped_in_silence(source: str, record: Any) -> None:
     assert ((), 1) == (adapted.events, len(adapted.refused))
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(given_record=damaged())
 def test_a_damaged_record_never_gives_a_broken_event(given_record: tuple[str, Any]) -> None:
     """Documented records with anything in any place: still only events that the worker will count, and refusals."""
