@@ -27,12 +27,16 @@ _TABLES: Final = frozenset({"open-bandit"})
 
 
 class Imported(NamedTuple):
-    """What became of a file: `records` read, of which `resumed` before; `events` delivered; `refused` parts."""
+    """What became of a file: `records` read, of which `resumed` before; `events` delivered; `refused` parts.
+
+    `behind` of the events lie further behind an earlier one than a worker waits: they may come too late to count.
+    """
 
     records: int
     resumed: int
     events: int
     refused: int
+    behind: int
 
 
 class Target(Protocol):
@@ -127,19 +131,22 @@ def run(
     bookmark: Bookmark,
     *,
     pseudonym: Pseudonym,
+    patience_ms: int,
     is_resumed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Import a file; return what became of it.
 
-    `connect` is given what `Target.settle` returned at the last note, for the import to continue there. `progress`
-    is told the bytes that were read, and those of the file. Raises LynceusError when the file cannot be read, the
-    target cannot be written, or there is no such source.
+    `connect` is given what `Target.settle` returned at the last note, for the import to continue there.
+    `patience_ms` is how long a worker keeps a pane open behind the latest event. `progress` is told the bytes that
+    were read, and those of the file. Raises LynceusError when the file cannot be read, the target cannot be written,
+    or there is no such source.
     """
     adapter = named(source)
     before = bookmark.read() if is_resumed else {}
     skip = int(before.get("records", 0))
-    counts = {"records": skip, "events": int(before.get("events", 0)), "refused": int(before.get("refused", 0))}
+    names = ("records", "events", "refused", "behind", "latest_ms")
+    counts = {name: int(before.get(name, 0)) for name in names}
     with opened(path) as file:
         records = _records(file, path, source, skip)
         if not is_resumed:
@@ -151,6 +158,8 @@ def run(
                 adapted = _adapted(record, lambda value: adapter(value, pseudonym))
                 for event in adapted.events:
                     target.send(event)
+                    counts["behind"] += event.ts < counts["latest_ms"] - patience_ms
+                    counts["latest_ms"] = max(counts["latest_ms"], event.ts)
                 for refused in adapted.refused:
                     rejects.write(record.number, refused)
                 counts["records"] = record.number
@@ -165,7 +174,7 @@ def run(
                 progress(file.size, file.size)
         finally:
             rejects.close()
-    return Imported(counts["records"], skip, counts["events"], counts["refused"])
+    return Imported(counts["records"], skip, counts["events"], counts["refused"], counts["behind"])
 
 
 class _Rejects:

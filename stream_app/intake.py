@@ -102,11 +102,21 @@ def import_into(
             assert kafka is not None
             return ToKafka(stack.enter_context(Publisher(kafka)))
 
-        kafka = None if out is not None else configuration.load().kafka
+        settings = configuration.load()
+        kafka = None if out is not None else settings.kafka
         where = str(out.resolve()) if out is not None else f"topic {kafka.events_topic}" if kafka is not None else ""
         bookmark = imports.bookmark_of(path, source, where)
         bar = stack.enter_context(Bar(Console(stderr=True), None, f"importing {path.name}", is_bytes=True))
-        done = imports.run(path, source, connect, bookmark, pseudonym=pseudonym, is_resumed=is_resumed, progress=bar)
+        done = imports.run(
+            path,
+            source,
+            connect,
+            bookmark,
+            pseudonym=pseudonym,
+            patience_ms=(settings.counting.out_of_orderness_s + settings.counting.lateness_s) * 1000,
+            is_resumed=is_resumed,
+            progress=bar,
+        )
     rejects = imports.rejects_of(path)
     return {**done._asdict(), "to": where, "rejects": str(rejects) if rejects.exists() else None}
 
@@ -116,6 +126,10 @@ def summary(imported: dict[str, Any]) -> str:
     parts = [f"{imported['records']:,} records: {imported['events']:,} events to {imported['to']}"]
     if imported["resumed"]:
         parts.append(f"the first {imported['resumed']:,} records were done before")
+    if imported["behind"]:
+        parts.append(
+            f"{imported['behind']:,} far behind an earlier one, perhaps too late to count: sort the file by time"
+        )
     parts.append(f"{imported['refused']:,} refused" + (f", see {imported['rejects']}" if imported["rejects"] else ""))
     return "; ".join(parts)
 

@@ -17,6 +17,7 @@ from tests.foreign import records
 
 SEARCH = records("segment")["products_searched"]
 BAD = records("segment")["identify"]
+HOW: dict[str, Any] = {"pseudonym": as_given, "patience_ms": 310_000}
 
 
 def searches(count: int, bad: Iterable[int] = ()) -> list[dict[str, Any]]:
@@ -39,10 +40,9 @@ def import_file(path: Path, out: Path, *, is_resumed: bool = False) -> Imported:
         target.append(ToFile(out, before.get("written_bytes", 0)))
         return target[0]
 
+    bookmark = bookmark_of(path, "segment", str(out))
     try:
-        return run(
-            path, "segment", connect, bookmark_of(path, "segment", str(out)), pseudonym=as_given, is_resumed=is_resumed
-        )
+        return run(path, "segment", connect, bookmark, **HOW, is_resumed=is_resumed)
     finally:
         for opened in target:
             opened.close()
@@ -59,7 +59,7 @@ def test_everything_is_delivered_or_refused(tmp_path: Path) -> None:
     path, out = write(tmp_path, [*searches(4, bad=[2]), 7]), tmp_path / "out.jsonl"
     with path.open("a") as more:
         more.write("{\n")
-    assert Imported(records=6, resumed=0, events=3, refused=3) == import_file(path, out)
+    assert Imported(records=6, resumed=0, events=3, refused=3, behind=0) == import_file(path, out)
     assert ["m-1", "m-3", "m-4"] == ids(out)
     refused = [json.loads(line) for line in rejects_of(path).read_text().splitlines()]
     assert [(2, "type"), (5, "record"), (6, "record")] == [(one["line"], one["field"]) for one in refused]
@@ -93,12 +93,19 @@ def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path, monkeypatch:
 
     target = Failing(out, 0)
     with pytest.raises(InterruptionError):
-        run(path, "segment", lambda _: target, bookmark_of(path, "segment", str(out)), pseudonym=as_given)
+        run(
+            path,
+            "segment",
+            lambda _: target,
+            bookmark_of(path, "segment", str(out)),
+            pseudonym=as_given,
+            patience_ms=310_000,
+        )
     target.close()
     halfway = ids(out)
     resumed = import_file(path, out, is_resumed=True)
     assert "m-25" == halfway[-1]
-    assert Imported(records=45, resumed=20, events=42, refused=3) == resumed
+    assert Imported(records=45, resumed=20, events=42, refused=3, behind=0) == resumed
     assert [f"m-{number}" for number in range(1, 46) if number not in (7, 23, 44)] == ids(out)
     assert [7, 23, 44] == [json.loads(line)["line"] for line in rejects_of(path).read_text().splitlines()]
 
@@ -108,7 +115,7 @@ def test_a_file_that_grew_is_continued(tmp_path: Path) -> None:
     path, out = write(tmp_path, searches(60)), tmp_path / "out.jsonl"
     import_file(path, out)
     write(tmp_path, searches(63))
-    assert Imported(records=63, resumed=60, events=63, refused=0) == import_file(path, out, is_resumed=True)
+    assert Imported(records=63, resumed=60, events=63, refused=0, behind=0) == import_file(path, out, is_resumed=True)
     assert 63 == len(set(ids(out)))
 
 
@@ -148,3 +155,11 @@ def test_a_second_import_has_the_same_ids(tmp_path: Path) -> None:
     first = out.read_bytes()
     import_file(path, out)
     assert first == out.read_bytes()
+
+
+def test_a_file_out_of_order_is_noticed(tmp_path: Path) -> None:
+    """What lies further behind an earlier event than a worker waits is counted: here 24 and 0, not 25."""
+    minutes = [30, 25, 24, 31, 0]
+    times = [{"timestamp": f"2025-01-01T00:{minute:02}:00Z"} for minute in minutes]
+    path = write(tmp_path, [call | time for call, time in zip(searches(5), times, strict=True)])
+    assert Imported(records=5, resumed=0, events=5, refused=0, behind=2) == import_file(path, tmp_path / "out.jsonl")
