@@ -51,7 +51,9 @@ class Log(NamedTuple):
     is_ordered: bool
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """One impression of a file, numbered from 0."""
+
     at_ms: int
     ordinal: int
     item: str
@@ -99,39 +101,46 @@ def _merge(logs: tuple[Log, ...], shift_ms: int) -> Iterator[Impression | Click]
     for row, log in heapq.merge(*map(_ordered, logs)):
         while clicks and clicks[0].ts <= row.at_ms + shift_ms:
             yield clicks.popleft()
-        impression, click = _events_of(row, log, shift_ms)
+        impression, click = events_of(row, log.campaign, log.policy, shift_ms)
         yield impression
         if click is not None:
             clicks.append(click)
     yield from clicks
 
 
-def _events_of(row: _Row, log: Log, shift_ms: int) -> tuple[Impression, Click | None]:
-    decision = f"ob-{log.campaign}-{log.policy}-{row.ordinal:06d}"
-    arm = _ARMS.get(log.policy)
+def events_of(row: Row, campaign: str, policy: str, shift_ms: int = 0) -> tuple[Impression, Click | None]:
+    """Return the impression of a row, and its click if there was one, moved by `shift_ms`."""
+    decision = f"ob-{campaign}-{policy}-{row.ordinal:06d}"
+    arm = _ARMS.get(policy)
     at_ms = row.at_ms + shift_ms
     impression = Impression(
-        id=f"{decision}-i", ts=at_ms, user=decision, surface=log.campaign, arm=arm, policy=log.policy,
+        id=f"{decision}-i", ts=at_ms, user=decision, surface=campaign, arm=arm, policy=policy,
         decision=decision, item=row.item, position=row.position, propensity=row.propensity,
     )  # fmt: skip
     if not row.is_clicked:
         return impression, None
     return impression, Click(
-        id=f"{decision}-c", ts=at_ms + CLICK_DELAY_MS, user=decision, surface=log.campaign, arm=arm,
-        policy=log.policy, decision=decision, item=row.item, position=row.position,
+        id=f"{decision}-c", ts=at_ms + CLICK_DELAY_MS, user=decision, surface=campaign, arm=arm,
+        policy=policy, decision=decision, item=row.item, position=row.position,
     )  # fmt: skip
 
 
-def _ordered(log: Log) -> Iterator[tuple[_Row, Log]]:
+def campaign_and_policy(path: Path) -> tuple[str, str]:
+    """Return what the name of a file says. Raises LynceusError for another name."""
+    name = _FILE_NAME.fullmatch(path.name)
+    if name is None:
+        raise LynceusError(f"{path} is not named {_EXPECTED}", "Rename it or take it away")
+    return name[1], name[2]
+
+
+def _ordered(log: Log) -> Iterator[tuple[Row, Log]]:
     """Yield the rows in time order, each with its log; the file's name decides between equal rows."""
     rows = _rows(log.path) if log.is_ordered else iter(sorted(_rows(log.path)))
     return ((row, log) for row in rows)
 
 
 def _scan_file(path: Path) -> Log:
-    name = _FILE_NAME.fullmatch(path.name)
-    if name is None:
-        raise LynceusError(f"{path} is not named {_EXPECTED}", "Rename it or take it away")
+    campaign, policy = campaign_and_policy(path)
     impressions = clicks = latest_ms = last_ms = 0
     first_ms: int | None = None
     is_ordered = True
@@ -144,10 +153,10 @@ def _scan_file(path: Path) -> Log:
         last_ms = max(last_ms, row.at_ms + CLICK_DELAY_MS * row.is_clicked)
     if first_ms is None:
         raise LynceusError(f"{path} has no rows", "Take it away, or put its rows back")
-    return Log(path, name[1], name[2], impressions, clicks, first_ms, last_ms, is_ordered)
+    return Log(path, campaign, policy, impressions, clicks, first_ms, last_ms, is_ordered)
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path) -> Iterator[Row]:
     with _opened(path) as lines:
         reader = csv.reader(lines)
         header = next(reader, [])
@@ -166,7 +175,7 @@ def _rows(path: Path) -> Iterator[_Row]:
             yield _parse(path, reader.line_num, ordinal, [fields[place] for place in places])
 
 
-def _parse(path: Path, line: int, ordinal: int, fields: list[str]) -> _Row:
+def _parse(path: Path, line: int, ordinal: int, fields: list[str]) -> Row:
     timestamp, item, position, click, propensity = fields
     try:
         at = datetime.fromisoformat(timestamp)
@@ -186,7 +195,7 @@ def _parse(path: Path, line: int, ordinal: int, fields: list[str]) -> _Row:
         probability = 0.0
     if not 0.0 < probability <= 1.0:
         _refuse(path, line, f"propensity_score {propensity!r}", "A propensity is above 0 and at most 1")
-    return _Row((at - _EPOCH) // _MILLISECOND, ordinal, item, int(position), click == "1", probability)
+    return Row((at - _EPOCH) // _MILLISECOND, ordinal, item, int(position), click == "1", probability)
 
 
 def _refuse(path: Path, line: int, what: str, remedy: str) -> NoReturn:

@@ -156,12 +156,45 @@ def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
 @main.command()
 @click.argument("source", type=click.Path(path_type=Path), required=False)
 @click.option("--speed", type=click.FloatRange(0.001), help="Times the original pace (default: as fast as possible).")
-def replay(source: Path | None, speed: float | None) -> None:
-    """Send recorded events: a folder of Open Bandit files (shifted to end now), or a file of JSON lines."""
+@click.option(
+    "--starts-at", metavar="TIME", help="Move the events: the first one happens `now`, or at a time of ISO 8601."
+)
+@click.option("--ends-at", metavar="TIME", help="Move the events: the last one happens then.")
+@click.option("--resume", is_flag=True, help="Continue after the last event that an earlier replay has delivered.")
+def replay(source: Path | None, speed: float | None, starts_at: str | None, ends_at: str | None, resume: bool) -> None:
+    """Send recorded events: a folder of Open Bandit files (moved to end now), or a file of JSON lines (as they are)."""
+    if starts_at and ends_at:
+        raise click.UsageError("--starts-at and --ends-at are two moves; choose one")
+    if resume and source is None:
+        raise click.UsageError("--resume goes with a source of your own")
     settings = _settings()
-    from stream_app.demo import replay_into
+    from stream_app import intake
 
-    _report(replay_into(settings.kafka, source, speed))
+    move = intake.Move(intake.time_ms(starts_at), intake.time_ms(ends_at))
+    _report(intake.replay_into(settings.kafka, source, speed, move, is_resumed=resume))
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "source", required=True, metavar="SOURCE", help="What wrote it: segment, ga4, snowplow, ...")
+@click.option("--to-file", type=click.Path(path_type=Path), help="Write the events there, and send nothing.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="A secret in a file: user ids become its HMAC. Without it, they are pseudonyms already.",
+)
+@click.option("--resume", is_flag=True, help="Continue after the last line that an earlier import has delivered.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_(file: Path, source: str, to_file: Path | None, key_file: Path | None, resume: bool, as_json: bool) -> None:
+    """Send the events of a file that another system has written: JSON lines, a JSON array, gzip of either.
+
+    What is refused is written to FILE.rejected.jsonl with its line, field and reason. docs/adapters.md says what
+    becomes of what.
+    """
+    from stream_app import intake
+
+    imported = intake.import_into(file, source, to_file, key_file, is_resumed=resume)
+    click.echo(json.dumps(imported) if as_json else intake.summary(imported))
 
 
 @main.group()

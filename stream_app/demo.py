@@ -11,13 +11,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from producers import open_bandit, replay
@@ -25,7 +24,7 @@ from producers.publisher import Publisher
 from producers.shop import Shop, drop, run
 from stream_app.core import cells as layout
 from stream_app.errors import LynceusError
-from stream_app.settings import KafkaSettings
+from stream_app.progress import Bar
 from stream_app.stack import Stack
 
 AHEAD_RECORDS: Final = 20_000
@@ -92,24 +91,6 @@ def live(plan: Plan) -> None:
         console.print("stopped; nothing is left behind")
 
 
-def replay_into(kafka: KafkaSettings, source: Path | None, speed: float | None) -> dict[str, Any]:
-    """Send recorded events to a Kafka of the user's: Open Bandit files or JSON lines. Returns the account."""
-    console = Console(stderr=True)
-    bad: list[replay.BadLine] = []
-    source = source or open_bandit.DATA
-    if not source.exists():
-        raise LynceusError(f"{source} does not exist", "Name a folder of Open Bandit files, or a file of JSON lines")
-    if source.is_dir():
-        events: Iterator[Any] = open_bandit.events(source, _now_ms())
-    else:
-        events = replay.jsonl(source, bad.append)
-    with Publisher(kafka) as publisher, _bar(console, None) as progress:
-        result = replay.replay(events, publisher, speed=speed, progress=progress)
-    for line in bad[:20]:
-        console.print(f"{source}:{line.line}: {line.rejected.reason}: {line.rejected.detail}")
-    return {"events": result.events, **result.delivery._asdict(), "refused_lines": len(bad) or None}
-
-
 def _live(
     plan: Plan,
     stack: Stack,
@@ -124,7 +105,7 @@ def _live(
     opening = shop.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
     past = takewhile(lambda event: event.ts < now, opening)
     recorded = sum(log.impressions + log.clicks for log in logs)
-    with _bar(console, None, "replaying a week of real clicks") as progress:
+    with Bar(console, None, "replaying a week of real clicks") as progress:
         result = replay.replay(
             heapq.merge(open_bandit.events(directory, now), past, key=lambda event: event.ts),
             publisher,
@@ -152,7 +133,7 @@ def _replay(
     console: Console,
 ) -> int:
     expected = sum(log.impressions + log.clicks for log in logs)
-    with _bar(console, expected) as progress:
+    with Bar(console, expected) as progress:
         result = replay.replay(
             open_bandit.events(directory, _now_ms()),
             publisher,
@@ -193,35 +174,10 @@ def _print_rates(console: Console, slices: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-class _Bar:
-    """A progress bar as a function of the number sent; silent where there is no terminal."""
-
-    def __init__(self, console: Console, total: int | None, what: str) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console,
-            transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task(what, total=total)
-
-    def __call__(self, sent: int) -> None:
-        self._progress.update(self._task, completed=sent)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
 def _console(*, stderr: bool = False) -> Console:
     """Return a console that is wide enough for its tables also where there is no terminal."""
     console = Console(stderr=stderr)
     return console if console.is_terminal else Console(stderr=stderr, width=110)
-
-
-def _bar(console: Console, total: int | None, what: str = "replaying") -> _Bar:
-    return _Bar(console, total, what)
 
 
 def _sayer(console: Console) -> Callable[[str], None]:

@@ -7,10 +7,11 @@ from kafka import KafkaConsumer, TopicPartition
 
 from producers.open_bandit import DATA, events
 from producers.publisher import Delivery, Publisher
-from producers.replay import BadLine, jsonl, replay
+from producers.record_files import opened
+from producers.replay import BadLine, jsonl, moved, replay, span_ms
 from stream_app.core import codec
 from stream_app.core.codec import Rejected
-from stream_app.core.events import Event, PageView
+from stream_app.core.events import Decision, DecisionItem, Event, PageView
 from stream_app.embedded import MockKafka
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
@@ -99,7 +100,8 @@ def test_lines_become_events_and_bad_ones_are_reported(tmp_path: Path) -> None:
         b"\n" + b'{"id":"x","ts":1,"user":"u","type":"page_view","page":"/"}\n' + codec.encode(good[2])
     )
     bad: list[BadLine] = []
-    read = list(jsonl(path, bad.append))
+    with opened(path) as file:
+        read = list(jsonl(file, bad.append))
     assert read == good
     assert [(line.line, line.rejected.reason) for line in bad] == [
         (2, "type"),
@@ -109,7 +111,73 @@ def test_lines_become_events_and_bad_ones_are_reported(tmp_path: Path) -> None:
     assert all(isinstance(line.rejected, Rejected) and line.rejected.detail for line in bad)
 
 
+def test_a_line_that_is_far_too_long_is_reported(tmp_path: Path) -> None:
+    """A line without end costs one report, not the memory, and the next one is read."""
+    path = tmp_path / "recorded.jsonl"
+    (good,) = page_views(0)
+    path.write_bytes(b"x" * 9_000_000 + b"\n" + codec.encode(good) + b"\n")
+    bad: list[BadLine] = []
+    with opened(path) as file:
+        assert [good] == list(jsonl(file, bad.append))
+    assert [(1, "limits")] == [(line.line, line.rejected.reason) for line in bad]
+
+
+def test_moved_events_keep_everything_but_their_time() -> None:
+    """Distances, ids and fields stay; the time of a decision's context moves along."""
+    views = page_views(0, 2)
+    decision = Decision(
+        id="d", ts=START_MS, user="u-1", decision="d", items=(DecisionItem(item="a", position=1),), context_ts=START_MS
+    )
+    (*later, decided) = moved([*views, decision], 5_000)
+    assert [(view.id, view.ts + 5_000) for view in views] == [(event.id, event.ts) for event in later]
+    assert (decision.items, START_MS + 5_000, START_MS + 5_000) == (decided.items, decided.ts, decided.context_ts)
+
+
+def test_events_are_not_moved_out_of_time() -> None:
+    """A move beyond the years that event times may have is an error, not a topic of rejected records."""
+    with pytest.raises(LynceusError, match="would happen at"):
+        list(moved(page_views(0), 10**13))
+
+
+def test_the_span_is_from_the_earliest_to_the_latest(tmp_path: Path) -> None:
+    """Recorded events need not be in order, and lines that are none do not count."""
+    path = tmp_path / "recorded.jsonl"
+    path.write_bytes(b"\n".join([b"{}", *map(codec.encode, page_views(3, 1, 2))]))
+    with opened(path) as file:
+        assert (START_MS + 1_000, START_MS + 3_000) == span_ms(file)
+    path.write_bytes(b"{}\n")
+    with opened(path) as file, pytest.raises(LynceusError, match="no event in it"):
+        span_ms(file)
+
+
+def test_progress_is_noted_when_it_is_delivered(mock_kafka_settings: KafkaSettings) -> None:
+    """What is noted every five seconds, and at the end, has been acknowledged by Kafka."""
+    clock = Clock()
+    noted: list[tuple[int, int]] = []
+    with Publisher(mock_kafka_settings) as publisher:
+
+        def note(count: int) -> None:
+            noted.append((count, publisher.delivery().delivered))
+
+        replay(page_views(0, 3, 6, 8, 12), publisher, speed=1, noted=note, clock=clock, sleep=clock.sleep)
+    assert [(2, 2), (4, 4), (5, 5)] == noted
+
+
+def test_nothing_is_noted_that_was_not_delivered() -> None:
+    """When the broker is gone, the note stays where it was."""
+    noted: list[int] = []
+    with MockKafka({"lynceus.events": 1}) as cluster:
+        publisher = Publisher(KafkaSettings(bootstrap=cluster.bootstrap, api_version="2.0"), delivery_timeout_s=0.5)
+        replay(page_views(0), publisher, noted=noted.append)
+    report = replay(page_views(1, 2, 3), publisher, noted=noted.append)
+    publisher.close(0.2)
+    assert ([1], 3) == (noted, report.delivery.failed)
+
+
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     """A file that cannot be read is named."""
-    with pytest.raises(LynceusError, match=r"absent\.jsonl: No such file"):
-        list(jsonl(tmp_path / "absent.jsonl", lambda _: None))
+    with (
+        pytest.raises(LynceusError, match=r"absent\.jsonl cannot be read: No such file"),
+        opened(tmp_path / "absent.jsonl"),
+    ):
+        pass
