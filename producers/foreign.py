@@ -10,7 +10,6 @@ leaves an adapter.
 """
 
 import hashlib
-import hmac
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
@@ -59,15 +58,6 @@ class UnfitError(Exception):
 def as_given(user: str) -> str:
     """Return a user id that is a pseudonym already. The codec refuses e-mail addresses and phone numbers."""
     return user
-
-
-def keyed(key: bytes) -> Pseudonym:
-    """Return the pseudonym of a key: the first 128 bits of HMAC-SHA256 (RFC 2104) of the id, in hexadecimal."""
-
-    def pseudonym(user: str) -> str:
-        return hmac.digest(key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[: 2 * _DIGEST_BYTES]
-
-    return pseudonym
 
 
 class Adapter(Protocol):

@@ -8,7 +8,6 @@ it may have to be found (`all_of`, for an erasure), then delete it: nobody can l
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -59,5 +58,7 @@ class Pseudonyms:
     def _under(self, name: str, identity: str) -> str:
         if not identity:
             raise LynceusError("user = '' is nobody", "Name the user")
-        digest = hmac.new(self._keys[name], identity.encode(), hashlib.sha256).digest()[:_DIGEST_BYTES]
+        digest = hmac.digest(self._keys[name], identity.encode("utf-8", "surrogatepass"), "sha256")[:_DIGEST_BYTES]
+            :_DIGEST_BYTES
+        ]
         return f"{name}.{base64.urlsafe_b64encode(digest).decode()}"

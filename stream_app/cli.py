@@ -181,11 +181,14 @@ def replay(source: Path | None, speed: float | None, starts_at: str | None, ends
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
-    help="A secret in a file: user ids become its HMAC. Without it, they are pseudonyms already.",
+    help="A secret in a file: user ids become pseudonyms under it, as in the SDK. Without it, they are such already.",
 )
+@click.option("--key-id", default="k1", show_default=True, help="The id of that secret: pseudonyms begin with it.")
 @click.option("--resume", is_flag=True, help="Continue after the last line that an earlier import has delivered.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def import_(file: Path, source: str, to_file: Path | None, key_file: Path | None, resume: bool, as_json: bool) -> None:
+def import_(
+    file: Path, source: str, to_file: Path | None, key_file: Path | None, key_id: str, resume: bool, as_json: bool
+) -> None:
     """Send the events of a file that another system has written: JSON lines, a JSON array, gzip of either.
 
     What is refused is written to FILE.rejected.jsonl with its line, field and reason. docs/adapters.md says what
@@ -193,7 +196,7 @@ def import_(file: Path, source: str, to_file: Path | None, key_file: Path | None
     """
     from stream_app import intake
 
-    imported = intake.import_into(file, source, to_file, key_file, is_resumed=resume)
+    imported = intake.import_into(file, source, to_file, key_file, key_id=key_id, is_resumed=resume)
     click.echo(json.dumps(imported) if as_json else intake.summary(imported))
 
 

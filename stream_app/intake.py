@@ -12,8 +12,9 @@ from rich.console import Console
 
 from producers import adapters, imports, open_bandit, replay
 from producers.bookmark import Bookmark, beginning_of
-from producers.foreign import Pseudonym, as_given, keyed
+from producers.foreign import Pseudonym, as_given
 from producers.imports import Target, ToFile, ToKafka
+from producers.pseudonyms import Pseudonyms
 from producers.publisher import Publisher
 from producers.record_files import opened
 from stream_app import settings as configuration
@@ -23,7 +24,6 @@ from stream_app.progress import Bar
 from stream_app.settings import KafkaSettings
 
 SHOWN_LINES: Final = 20
-LEAST_KEY_BYTES: Final = 16
 
 
 class Move(NamedTuple):
@@ -85,13 +85,19 @@ def replay_into(
 
 
 def import_into(
-    path: Path, source: str, out: Path | None, key_file: Path | None, *, is_resumed: bool = False
+    path: Path,
+    source: str,
+    out: Path | None,
+    key_file: Path | None,
+    *,
+    key_id: str = "k1",
+    is_resumed: bool = False,
 ) -> dict[str, Any]:
     """Import a file into Kafka, or into another file. Returns the account."""
     adapters.named(source)  # before anything is opened
     if out is not None and out.resolve() == path.resolve():
         raise LynceusError(f"{out} is the file that is read", "Name another one for the events")
-    pseudonym = _pseudonym(key_file)
+    pseudonym = _pseudonym(key_file, key_id)
     with ExitStack() as stack:
 
         def connect(before: dict[str, Any]) -> Target:
@@ -201,16 +207,14 @@ def _noter(bookmark: Bookmark, skip: int, by_ms: int, *, must_write: bool) -> Ca
     return note
 
 
-def _pseudonym(key_file: Path | None) -> Pseudonym:
+def _pseudonym(key_file: Path | None, key_id: str) -> Pseudonym:
     if key_file is None:
         return as_given
     try:
         key = key_file.read_bytes().strip()
     except OSError as error:
         raise LynceusError(f"{key_file} cannot be read: {error.strerror}", "Name a file with the secret") from None
-    if len(key) < LEAST_KEY_BYTES:
-        raise LynceusError(f"the secret in {key_file} is too short", f"Use {LEAST_KEY_BYTES} bytes or more, at random")
-    return keyed(key)
+    return Pseudonyms({key_id: key}, key_id).of
 
 
 def _now_ms() -> int:

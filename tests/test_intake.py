@@ -121,7 +121,7 @@ def test_user_ids_become_keys(work: Path) -> None:
     assert [(0, 1), (1, 0)] == [(a["events"], a["refused"]) for a in (json.loads(r.stdout) for r in (refused, keyed))]
     assert b"jane" not in (work / "out.jsonl").read_bytes()
     (work / "key").write_text("short")
-    assert "is too short" in invoke(*words, "--key-file", work / "key").stderr
+    assert "has 5 bytes" in invoke(*words, "--key-file", work / "key").stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from producers.adapt_cloudevents import from_cloudevents, unpacked
-from producers.foreign import Adapted, digest, keyed
+from producers.foreign import Adapted, digest
+from producers.pseudonyms import Pseudonyms
 from stream_app.core import codec
 from stream_app.core.events import Click, Impression
 from tests.foreign import records
@@ -88,6 +89,6 @@ def test_a_record_that_is_no_cloudevent_is_refused(value: bytes | None) -> None:
 
 def test_the_user_goes_through_the_pseudonym() -> None:
     """The event inside is a foreign one as far as people are concerned."""
-    pseudonym = keyed(b"0123456789abcdef")
+    pseudonym = Pseudonyms({"k1": b"0123456789abcdef"}, "k1").of
     (event,) = from_cloudevents(RECORDS["click"], pseudonym).events
     assert (pseudonym("u-1"), event) == (event.user, codec.decode(codec.encode(event)))

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from producers.adapt_segment import from_segment
-from producers.foreign import Adapted, Refused, digest, keyed
+from producers.foreign import Adapted, Refused, digest
 from producers.listing import decision_key, session_key
+from producers.pseudonyms import Pseudonyms
 from stream_app.core.events import (
     Assignment,
     Cart,
@@ -154,7 +155,7 @@ def test_a_batch_is_taken_call_by_call() -> None:
 
 def test_a_user_goes_through_the_pseudonym() -> None:
     """An address becomes a key before anything is derived from it, the same in every call."""
-    pseudonym = keyed(b"0123456789abcdef")
+    pseudonym = Pseudonyms({"k1": b"0123456789abcdef"}, "k1").of
     seen = from_segment(RECORDS["product_list_viewed"] | {"userId": "jane@example.com"}, pseudonym).events
     clicked = from_segment(RECORDS["product_clicked"] | {"userId": "jane@example.com"}, pseudonym).events
     assert {pseudonym("jane@example.com")} == {event.user for event in (*seen, *clicked)}

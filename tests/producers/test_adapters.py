@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
 from producers.adapters import ADAPTERS, named
-from producers.foreign import Adapted, Refused, keyed, part_of, shortened
+from producers.foreign import Adapted, Refused, part_of, shortened
+from producers.pseudonyms import Pseudonyms
 from producers.publisher import Publisher
 from producers.topics import ensure_topics
 from stream_app.core import codec
@@ -94,7 +95,7 @@ def test_nothing_is_dropped_in_silence(source: str, record: Any) -> None:
 def test_a_damaged_record_never_gives_a_broken_event(given_record: tuple[str, Any]) -> None:
     """Documented records with anything in any place: still only events that the worker will count, and refusals."""
     source, record = given_record
-    assert is_sound(ADAPTERS[source](record, keyed(b"0123456789abcdef")))
+    assert is_sound(ADAPTERS[source](record, Pseudonyms({"k1": b"0123456789abcdef"}, "k1").of))
 
 
 def test_a_record_that_is_nested_without_end_is_refused() -> None:
