@@ -7,7 +7,10 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from aiohttp import web
@@ -17,12 +20,14 @@ from producers.collect_border import RETRY_AFTER_S, Border, Denied, add_headers,
 from producers.collect_delivery import Delivery, Keyed
 from producers.collect_metrics import CollectorMetrics
 from producers.collect_reading import (
+    Adapter,
     Body,
     Outcome,
     Ready,
     Refused,
     Unreadable,
     accept,
+    adapt,
     correction_ms,
     is_sent_at,
     placed,
@@ -53,12 +58,17 @@ class Api:
         future_ms: int,
         delivery: Delivery,
         beacon: bytes,
+        adapters: Mapping[str, Adapter] = MappingProxyType({}),
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`beacon` is the script for browsers; an event later than now by more than `future_ms` is refused."""
+        """`beacon` is the script for browsers; an event later than now by more than `future_ms` is refused.
+
+        Each of `adapters` takes the records of another system at `/v1/<its name>`.
+        """
         self._border = Border(settings)
         self._limits = Limits(settings.max_body_bytes, int(settings.skew_s * 1000), future_ms)
         self._delivery = delivery
+        self._adapters = adapters
         self._beacon = beacon
         self._beacon_tag = f'"{hashlib.sha256(beacon).hexdigest()[:16]}"'
         self._clock_ms = clock_ms
@@ -69,8 +79,9 @@ class Api:
     def application(self) -> web.Application:
         """Return what is open to senders."""
         app = web.Application(middlewares=[errors_as_json], client_max_size=self._limits.max_body_bytes)
-        app.router.add_post("/v1/events", self.events)
-        app.router.add_route("OPTIONS", "/v1/events", self._border.preflight)
+        for name, adapter in {"events": None, **self._adapters}.items():
+            app.router.add_post(f"/v1/{name}", partial(self.events, adapter))
+            app.router.add_route("OPTIONS", f"/v1/{name}", self._border.preflight)
         app.router.add_get("/beacon.js", self.beacon)
         app.router.add_get("/livez", self.livez)
         app.router.add_get("/readyz", self.readyz)
@@ -87,12 +98,12 @@ class Api:
         app.on_response_prepare.append(add_headers)
         return app
 
-    async def events(self, request: web.Request) -> web.Response:
-        """POST /v1/events: canonical events."""
+    async def events(self, adapter: Adapter | None, request: web.Request) -> web.Response:
+        """POST /v1/events: canonical events; or those that `adapter` makes of foreign records."""
         began = time.perf_counter()
         self._answering += 1
         try:
-            response = await self._answered(request)
+            response = await self._answered(adapter, request)
         except web.HTTPException as refusal:
             self.metrics.answered(refusal.status, time.perf_counter() - began)
             raise
@@ -133,7 +144,7 @@ class Api:
     async def _allow(self, request: web.Request, response: web.StreamResponse) -> None:
         self._border.allow(request, response)
 
-    async def _answered(self, request: web.Request) -> web.Response:
+    async def _answered(self, adapter: Adapter | None, request: web.Request) -> web.Response:
         if self.is_draining or self._answering > MAX_REQUESTS:
             return error(Denied(503, "no more requests are taken here now", RETRY_AFTER_S))
         if denied := self._border.admit(request):
@@ -141,10 +152,10 @@ class Api:
         sent_at_ms = _sent_at(request)
         if isinstance(sent_at_ms, Denied):
             return error(sent_at_ms)
-        body = await _read(request)
+        body = await _read(request, self._limits.max_body_bytes)
         if isinstance(body, Denied):
             return error(body)
-        parts = split(body, request.content_type.lower())
+        parts = split(body, request.content_type.lower(), is_foreign=adapter is not None)
         if denied := self._border.authenticate(request, parts.key if isinstance(parts, Body) else None):
             return error(denied)
         if isinstance(parts, Unreadable):
@@ -152,7 +163,8 @@ class Api:
         now_ms = self._clock_ms()
         by_ms = correction_ms(sent_at_ms or parts.sent_at_ms, now_ms, self._limits.skew_ms)
         latest_ms = now_ms + self._limits.future_ms
-        return await self._delivered([placed(event, by_ms, latest_ms) for event in accept(parts.raws)], by_ms)
+        outcomes = accept(parts.raws) if adapter is None else adapt(parts.raws, adapter)
+        return await self._delivered([placed(event, by_ms, latest_ms) for event in outcomes], by_ms)
 
     async def _delivered(self, outcomes: Sequence[Outcome], by_ms: int) -> web.Response:
         """Send what was accepted, and answer for each event."""
@@ -193,11 +205,25 @@ def _sent_at(request: web.Request) -> int | Denied | None:
     return sent_at_ms
 
 
-async def _read(request: web.Request) -> bytes | Denied:
+async def _read(request: web.Request, max_bytes: int) -> bytes | Denied:
+    """Return the body, unpacked. aiohttp does not unpack here: it would log a body that is no gzip as a fault."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip"):
+        return Denied(415, "Content-Encoding is gzip or nothing")
     try:
         async with asyncio.timeout(READ_S):
-            return await request.read()
+            body = await request.read()
     except TimeoutError:
         return Denied(408, f"the body did not come within {READ_S:g} s")
     except (web.RequestPayloadError, web.PayloadAccessError, ConnectionError) as fault:
         return Denied(400, f"the body cannot be read: {type(fault).__name__}")
+    if encoding == "identity":
+        return body
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacking.decompress(body, max_bytes)
+    except zlib.error as fault:
+        return Denied(400, f"the body is no gzip: {fault}")
+    if unpacking.unconsumed_tail:
+        return Denied(413, f"the body unpacks to more than {max_bytes} bytes")
+    return unpacked if unpacking.eof else Denied(400, "the body is no gzip: it ends too early")

@@ -5,6 +5,7 @@ in `Origin` and a page cannot change that, so the list of origins keeps other pe
 write any `Origin` it likes: what keeps programs out is a key.
 """
 
+import base64
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -73,8 +74,7 @@ class Border:
         """
         if not self._keys and not self._browser_keys:
             return None
-        scheme, _, in_header = request.headers.get("Authorization", "").partition(" ")
-        in_header = in_header.strip() if scheme.lower() == "bearer" else ""
+        in_header = _key_of(request.headers.get("Authorization", ""))
         if in_header and is_known(in_header, self._keys):
             return None
         shown = in_header or request.query.get("key") or key_in_body or ""
@@ -103,6 +103,19 @@ class Border:
         # What the nearest proxy wrote is the last entry; what stands before it, anybody may have written.
         forwarded = request.headers.get("X-Forwarded-For", "") if self._is_behind_proxy else ""
         return forwarded.rpartition(",")[2].strip() or request.remote or "unknown"
+
+
+def _key_of(authorization: str) -> str:
+    """Return the key of a header: `Bearer <key>`, or `Basic` with the key as user name, as Segment's clients send."""
+    scheme, _, credentials = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
+        except ValueError:
+            return ""
+    return ""
 
 
 def answer(status: int, value: object, retry_after_s: float | None = None) -> web.Response:

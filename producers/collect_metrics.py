@@ -6,10 +6,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from producers.collect_delivery import Delivery
+from producers.collect_reading import FOREIGN
 from stream_app.core.codec import REASONS
 from stream_app.core.events import EVENT_TYPES
 
-STATUSES: Final = ("200", "207", "400", "401", "403", "404", "405", "408", "413", "429", "500", "503")
+STATUSES: Final = ("200", "207", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503")
 _TAGS: Final = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
 
 
@@ -27,7 +28,7 @@ class CollectorMetrics:
         rejected = counter("rejected_events", "Events that are none, by reason.", "reason")
         requests = counter("requests", "Requests with events, by the status of the answer.", "status")
         self._accepted = {kind: accepted.labels(tag) for kind, tag in _TAGS.items()}
-        self._rejected = {reason: rejected.labels(reason) for reason in REASONS}
+        self._rejected = {reason: rejected.labels(reason) for reason in (*REASONS, FOREIGN)}
         self._requests = {status: requests.labels(status) for status in (*STATUSES, "other")}
         self._unpromised = counter("unpromised_events", "Events whose sender was told to send them again.")
         self._corrected = counter("corrected_events", "Events whose times were moved, for the sender's clock was off.")
@@ -54,7 +55,7 @@ class CollectorMetrics:
         self._accepted[kind].inc()
 
     def rejected(self, reason: str) -> None:
-        """Take note of a refused event; `reason` is one of `codec.REASONS`."""
+        """Take note of a refused event; `reason` is one of `codec.REASONS`, or `FOREIGN`."""
         self._rejected[reason].inc()
 
     def unpromised(self, count: int) -> None:

@@ -10,7 +10,7 @@ neighbours are not.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,6 +19,8 @@ from stream_app.core import codec
 from stream_app.core.codec import Rejected
 from stream_app.core.events import EARLIEST_MS, LATEST_MS, MAX_RECORD_BYTES, AnyEvent, Decision
 
+FOREIGN: Final = "foreign"
+"""The reason of what an adapter refused, beside `codec.REASONS`."""
 MAX_EVENTS: Final = 1_000
 """Events in one request."""
 LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"})
@@ -40,7 +42,7 @@ _FIELD_OF: Final = {
 
 
 class Refused(NamedTuple):
-    """An event that was not taken: the reason (one of `codec.REASONS`), the field at fault if any, and more words."""
+    """An event that was not taken: the reason (of `codec.REASONS`, or `FOREIGN`), the field at fault, more words."""
 
     reason: str
     field: str | None
@@ -70,10 +72,12 @@ class Ready(NamedTuple):
 
 
 Outcome = AnyEvent | Refused
+Adapter = Callable[[object], tuple[Sequence[AnyEvent], Sequence[tuple[str, str]]]]
+"""From one parsed record of another system: its events, and (field, why) of what was not taken over. Never raises."""
 
 
-def split(body: bytes, content_type: str) -> Body | Unreadable:
-    """Take a body apart. Never raises."""
+def split(body: bytes, content_type: str, *, is_foreign: bool = False) -> Body | Unreadable:
+    """Take a body apart. Never raises. A foreign object is one record, also if it has a field `events`."""
     if content_type in LINES:
         return _bounded(Body([line for line in body.split(b"\n") if not line.isspace() and line]))
     start = body.lstrip(b" \t\r\n")[:1]
@@ -83,7 +87,7 @@ def split(body: bytes, content_type: str) -> Body | Unreadable:
         if start != b"{":
             return _not_a_container(body)
         fields = _decode_object(body)
-        if "events" not in fields or "type" in fields:
+        if is_foreign or "events" not in fields or "type" in fields:
             return Body([body])
         return _envelope(fields)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -93,6 +97,20 @@ def split(body: bytes, content_type: str) -> Body | Unreadable:
 def accept(raws: Sequence[bytes]) -> list[Outcome]:
     """Decode raw events by the worker's own codec, in order: each an event, or refused with field and reason."""
     return [refused(one) if isinstance(one, Rejected) else one for one in codec.decode_all(raws)]
+
+
+def adapt(raws: Sequence[bytes], adapter: Adapter) -> list[Outcome]:
+    """Turn raw foreign records into events, in order; what an adapter does not take over is refused."""
+    outcomes: list[Outcome] = []
+    for raw in raws:
+        try:
+            events, refusals = adapter(_decode_any(raw))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            outcomes.append(Refused("syntax", None, str(error)))
+            continue
+        outcomes += events
+        outcomes += [Refused(FOREIGN, field, why) for field, why in refusals]
+    return outcomes
 
 
 def refused(rejected: Rejected) -> Refused:

@@ -29,8 +29,9 @@ async def collect(settings: Settings, stop: asyncio.Event, on_ready: Callable[[s
     collector = settings.collector
     delivery = await asyncio.to_thread(Delivery, settings.kafka, collector.in_flight_bytes, collector.patience_s)
     api = Api(collector, settings.counting.future_s * 1000, delivery, BEACON.read_bytes())
-    outer = web.AppRunner(api.application(), access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S)
-    inner = web.AppRunner(api.inner_application(), access_log=None, handle_signals=False, shutdown_timeout=0.1)
+    options: dict[str, Any] = {"access_log": None, "handle_signals": False, "auto_decompress": False}
+    outer = web.AppRunner(api.application(), shutdown_timeout=DRAIN_S, **options)
+    inner = web.AppRunner(api.inner_application(), shutdown_timeout=0.1, **options)
     try:
         url = await _listen(outer, collector.host, collector.port, "PORT")
         metrics_url = await _listen(inner, collector.metrics_host, collector.metrics_port, "METRICS_PORT")

@@ -19,7 +19,8 @@
   let queue = [];
   let sending = false;
   let failures = 0;
-  let timer, view, checkin;
+  let notBefore = 0; // when the collector wants to hear from us again
+  let timer, view, checkin, held;
   let visible = new Map(); // element -> [time at which it came into view, timer]
   let seen = new Set();
   const api = { dropped: 0 };
@@ -36,9 +37,9 @@
   };
 
   const session = (now) => {
-    let [id, last] = load("session") || [];
+    let [id, last] = load("session") || held || [];
     if (!id || now - last > GAP) id = random();
-    save("session", [id, now]);
+    save("session", (held = [id, now]));
     return id;
   };
 
@@ -55,13 +56,17 @@
     if (surplus > 0) { queue.splice(0, surplus); api.dropped += surplus; }
   };
 
-  const keep = () => (queue.length ? save("queue", queue) : forget("queue"));
+  // Each page keeps its own queue, or two tabs would overwrite each other's; the next page takes what it finds.
+  const mine = "queue." + random();
+  const keep = () => (queue.length ? save(mine, queue) : forget(mine));
+  const found = () => { try { return Object.keys(localStorage).filter((key) => key.startsWith("lynceus.queue.")).map((key) => key.slice(8)); } catch { return []; } };
   const body = (events) => JSON.stringify({ key: set.key, sent_at: Date.now(), events });
-  const later = (ms) => { timer = timer || setTimeout(() => { timer = 0; send(); }, ms); };
+  const later = (ms) => { timer = timer || setTimeout(() => { timer = 0; send(); }, Math.max(ms, notBefore - Date.now())); };
 
   // What is not acknowledged stays in the queue, with its ids: sent twice is counted once.
   const send = async () => {
     if (sending || !consent || !queue.length) return;
+    if (Date.now() < notBefore) return later(0);
     sending = true;
     const events = queue.slice(0, BATCH);
     let status = 0, wait = 0;
@@ -75,8 +80,8 @@
     if (!consent) return;
     if (!status || status === 408 || status === 429 || status >= 500) {
       keep();
-      later(Math.max(wait, Math.min(60e3, 1e3 * 2 ** failures++)));
-      return;
+      notBefore = Date.now() + Math.max(wait, Math.min(60e3, 1e3 * 2 ** failures++));
+      return later(0);
     }
     if (status >= 400) api.dropped += events.length; // it would be refused again
     const gone = new Set(events);
@@ -103,9 +108,9 @@
   };
 
   const described = (element) => {
-    const found = { decision: near(element, "decision"), item: near(element, "item"), position: +near(element, "position") };
-    for (const name of LABELS) found[name] = near(element, name);
-    return found;
+    const event = { decision: near(element, "decision"), item: near(element, "item"), position: +near(element, "position") };
+    for (const name of LABELS) event[name] = near(element, name);
+    return event;
   };
 
   const impression = (element, ms) => {
@@ -146,8 +151,8 @@
     if (!element) return;
     const since = visible.get(element);
     impression(element, since ? Date.now() - since[0] : 0); // what is clicked was seen, even in under a second
-    const { position, ...found } = described(element);
-    if (found.decision) track("click", { ...found, position: position || undefined, kind: near(element, "kind") });
+    const { position, ...rest } = described(element);
+    if (rest.decision) track("click", { ...rest, position: position || undefined, kind: near(element, "kind") });
   };
 
   const shown = () => { // of the page, in percent, furthest so far
@@ -188,8 +193,9 @@
   const close = () => { engage(true); leave(); };
 
   const start = () => {
-    queue = [...(load("queue") || []), ...queue];
+    for (const name of found()) { queue.push(...(load(name) || [])); forget(name); }
     bound();
+    keep();
     open();
   };
 
@@ -199,11 +205,11 @@
     observer.disconnect();
     arrivals.disconnect();
     visible.forEach((_, element) => hide(element));
-    view = timer = undefined;
+    view = timer = held = undefined;
     queue = [];
     seen = new Set();
     if (!set.user) user = undefined;
-    ["queue", "session", "user"].forEach(forget);
+    [...found(), "session", "user"].forEach(forget);
   };
 
   // The answer to the question for consent; a withdrawal also deletes what is kept here.
@@ -223,7 +229,7 @@
   addEventListener("scroll", () => view && shown(), { passive: true });
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => { if (event.persisted && consent && !view) { seen = new Set(); open(); } });
-  addEventListener("online", () => { failures = 0; send(); });
+  addEventListener("online", () => { failures = notBefore = 0; send(); });
   addEventListener("visibilitychange", () => {
     if (!view) return;
     if (document.hidden) {
