@@ -38,7 +38,7 @@ CACHE: Final = Path(__file__).parent.parent / ".cache" / "kafka"
 
 
 class Part(NamedTuple):
-    """One part of the run. `cpu_share` is of one core, of all threads of the collector."""
+    """One part of the run. CPU is that of all threads of the collector."""
 
     events: int
     seconds: float
@@ -46,7 +46,7 @@ class Part(NamedTuple):
     p50_ms: float
     p99_ms: float
     max_ms: float
-    cpu_share: float
+    events_per_cpu_s: float
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     for name, part in parts.items():
         print(
             f"{name:9} {part.events_per_s:8,.0f} events/s   p50 {part.p50_ms:6.1f} ms   p99 {part.p99_ms:6.1f} ms   "
-            f"max {part.max_ms:6.1f} ms   collector {part.cpu_share:.0%} of a core"
+            f"max {part.max_ms:6.1f} ms   {part.events_per_cpu_s:8,.0f} events per CPU second"
         )
     print(f"{sent:,} events acknowledged, all of them in Kafka; batches of {BATCH}")
     if arguments.json:
@@ -122,7 +122,7 @@ async def part(process: psutil.Process, run: Callable[[], Awaitable[list[float]]
         round(cuts[49] * 1000, 2),
         round(cuts[98] * 1000, 2),
         round(max(took) * 1000, 2),
-        round((sum(process.cpu_times()[:2]) - cpu) / seconds, 3),
+        round(len(took) * BATCH / max(0.01, sum(process.cpu_times()[:2]) - cpu)),
     )
 
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp.test_utils import TestClient, TestServer
 
+from producers.collect_api import Api
+from producers.collect_delivery import Delivery
 from producers.collector import BEACON
 from stream_app.child import free_port
+from stream_app.core.events import PageView
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka
 from stream_app.errors import LynceusError
-from stream_app.settings import KafkaSettings
+from stream_app.settings import CollectorSettings, KafkaSettings
 from tests.collecting import SHOP, Collector, collecting, examples, keys, now_ms, page_view
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -194,6 +198,28 @@ async def test_the_collector_counts_what_it_answers(kafka: KafkaSettings) -> Non
     } == {name: value for name, value in counted.items() if not name.startswith("lynceus_build")}
     assert 3 == found["lynceus_collector_request_seconds_count"]
     assert [200, 200, 404] == ready  # what is counted is seen inside only
+
+
+async def test_an_adapter_has_an_address_of_its_own(kafka: KafkaSettings) -> None:
+    """Records of another system come to their own path; what they become is delivered, what they do not is told."""
+
+    def from_hits(record: object) -> tuple[list[Any], list[tuple[str, str]]]:
+        if not isinstance(record, dict) or "page" not in record:
+            return [], [("page", "a hit is of a page")]
+        return [PageView(id=record["hit"], ts=now_ms(), user="u-1", page=record["page"])], []
+
+    delivery = await asyncio.to_thread(Delivery, kafka, 1_048_576, 5.0)
+    api = Api(CollectorSettings(), 60_000, delivery, b"", {"hits": from_hits})
+    try:
+        async with TestClient(TestServer(api.application())) as client:
+            hits = [{"hit": "h-1", "page": "/"}, {"hit": "h-2"}]
+            one = await client.post("/v1/hits", json={"hit": "h-3", "page": "/", "events": []})
+            both = await client.post("/v1/hits", json=hits)
+            found = [(one.status, (await one.json())["accepted"]), (both.status, (await both.json())["events"])]
+    finally:
+        await delivery.close(1.0)
+    refused = {"status": "rejected", "reason": "foreign", "field": "page", "detail": "a hit is of a page"}
+    assert [(200, 1), (207, [{"status": "accepted", "id": "h-1"}, refused])] == found
 
 
 async def test_nobody_listens_to_the_world_by_mistake(kafka: KafkaSettings) -> None:
