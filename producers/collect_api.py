@@ -100,16 +100,17 @@ class Api:
 
     async def events(self, adapter: Adapter | None, request: web.Request) -> web.Response:
         """POST /v1/events: canonical events; or those that `adapter` makes of foreign records."""
-        began = time.perf_counter()
+        began, status = time.perf_counter(), 500
         self._answering += 1
         try:
             response = await self._answered(adapter, request)
+            status = response.status
         except web.HTTPException as refusal:
-            self.metrics.answered(refusal.status, time.perf_counter() - began)
+            status = refusal.status
             raise
         finally:
             self._answering -= 1
-        self.metrics.answered(response.status, time.perf_counter() - began)
+            self.metrics.answered(status, time.perf_counter() - began)
         return response
 
     async def beacon(self, request: web.Request) -> web.Response:
@@ -149,6 +150,8 @@ class Api:
             return error(Denied(503, "no more requests are taken here now", RETRY_AFTER_S))
         if denied := self._border.admit(request):
             return error(denied)
+        # Before the body: a slow upload must not look like a slow clock.
+        now_ms = self._clock_ms()
         sent_at_ms = _sent_at(request)
         if isinstance(sent_at_ms, Denied):
             return error(sent_at_ms)
@@ -160,7 +163,6 @@ class Api:
             return error(denied)
         if isinstance(parts, Unreadable):
             return error(Denied(413 if parts.reason == "limits" else 400, parts.detail), reason=parts.reason)
-        now_ms = self._clock_ms()
         by_ms = correction_ms(sent_at_ms or parts.sent_at_ms, now_ms, self._limits.skew_ms)
         latest_ms = now_ms + self._limits.future_ms
         outcomes = accept(parts.raws) if adapter is None else adapt(parts.raws, adapter)

@@ -212,10 +212,10 @@
     [...found(), "session", "user"].forEach(forget);
   };
 
-  // The answer to the question for consent; a withdrawal also deletes what is kept here.
+  // The answer to the question for consent. A no also deletes what is kept here, also from an earlier page.
   api.consent = (granted) => {
-    if (granted === consent) return;
-    consent = granted;
+    if (granted && consent) return;
+    consent = !!granted;
     granted ? start() : stop();
   };
   api.user = (key) => { user = set.user = key; };

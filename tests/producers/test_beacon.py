@@ -185,19 +185,29 @@ async def test_without_consent_nothing_is_sent_and_nothing_is_kept(shop: Shop) -
 
 
 async def test_a_withdrawal_ends_and_erases(shop: Shop) -> None:
-    """After consent is taken back nothing more is sent, and what the beacon kept in the browser is gone."""
+    """After a no nothing more is sent and what the beacon kept is gone, also what an earlier page has kept."""
+    kept = "Object.keys(localStorage).sort()"
     visitor = await shop.visitor()
     page, sent = await opened(visitor, shop.url())
     await page.click("#yes")
     await shop.until_accepted("page_view", 1)
-    before = await page.evaluate("Object.keys(localStorage).sort()")
+    found = [await page.evaluate(kept)]
     await page.evaluate("lynceus.consent(false)")
     requests = len(sent)
     await page.locator("[data-lynceus-item=item-1] button").click()
-    after = await page.evaluate("Object.keys(localStorage)")
+    found += [await page.evaluate(kept)]
+    await page.evaluate("lynceus.consent(true)")
+    await shop.until_accepted("page_view", 2)
+    await page.reload()
+    found += [await page.evaluate(kept)]
+    again = len(sent)
+    await page.click("#no")
+    found += [await page.evaluate(kept)]
     await page.goto("about:blank")
     await visitor.close()
-    assert (["lynceus.session", "lynceus.user"], [], requests) == (before, after, len(sent))
+    there = ["lynceus.session", "lynceus.user"]
+    assert ([there, [], there, []], 0) == (found, len(sent) - again)
+    assert requests < again
 
 
 async def test_what_happens_offline_arrives_later_once(shop: Shop) -> None:

@@ -104,6 +104,31 @@ async def test_a_wrong_clock_is_corrected_and_told(where: str, open_to_all: Coll
     assert "future" == as_it_is.body["events"][0]["reason"]
 
 
+async def test_a_slow_upload_is_no_slow_clock(kafka: KafkaSettings) -> None:
+    """The time of arrival is when the request began: a body that takes a minute moves nothing."""
+    now, begun = [now_ms()], asyncio.Event()
+
+    def clock() -> int:
+        begun.set()
+        return now[0]
+
+    async def slowly(body: bytes) -> AsyncIterator[bytes]:
+        yield body[:10]
+        await begun.wait()
+        now[0] += 60_000
+        yield body[10:]
+
+    delivery = await asyncio.to_thread(Delivery, kafka, 1_048_576, 5.0)
+    api = Api(CollectorSettings(), 60_000, delivery, b"", clock_ms=clock)
+    body = json.dumps(page_view(ts=now[0])).encode()
+    try:
+        async with TestClient(TestServer(api.application())) as client:
+            answer = await client.post(f"/v1/events?sent_at={now[0]}", data=slowly(body))
+            assert (200, 0) == (answer.status, (await answer.json())["corrected_ms"])
+    finally:
+        await delivery.close(1.0)
+
+
 async def test_only_pages_of_the_list_may_send(open_to_all: Collector) -> None:
     """A browser is told for pages of the allowed origin that they may send and read; all others are refused."""
     url = f"{open_to_all.url}/v1/events"
