@@ -17,7 +17,6 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from producers.broker import connection, reason, unreachable
 from producers.topics import require_topics
-from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 
 RECORD_COST: Final = 2_000
@@ -102,6 +101,11 @@ class Delivery:
             self._producer = KafkaProducer(
                 **connection(settings),
                 acks="all",
+                # Not idempotent: when records on their way expire in an outage, kafka-python 3.0.12 asks for a new
+                # producer id, and if that request fails it never asks again: nothing is sent or expires any more.
+                # Ids make duplicates harmless; one request at a time keeps a user's events in order.
+                enable_idempotence=False,
+                max_in_flight_requests_per_connection=1,
                 compression_type="gzip",  # as in `producers.publisher`
                 linger_ms=_LINGER_MS,
                 batch_size=_BATCH_BYTES,
@@ -128,11 +132,8 @@ class Delivery:
         if not records:
             return ()
         cost = sum(len(value) for _, value in records) + RECORD_COST * len(records)
-        if (
-            self._is_closed
-            or not self.is_up
-            or (self.in_flight_bytes and self.in_flight_bytes + cost > self._max_bytes)
-        ):
+        has_room = not self.in_flight_bytes or self.in_flight_bytes + cost <= self._max_bytes
+        if self._is_closed or not self.is_up or not has_room:
             return None
         self.in_flight_bytes += cost
         self.in_flight_records += len(records)
@@ -141,9 +142,11 @@ class Delivery:
         self._waiting.add(promise.done)
         try:
             # kafka-python gives up by itself when the patience ends; the grace is for its thread to say so.
-            await asyncio.wait((promise.done,), timeout=self._patience_s + _GRACE_S)
+            settled, _ = await asyncio.wait((promise.done,), timeout=self._patience_s + _GRACE_S)
         finally:
             self._waiting.discard(promise.done)
+        if not settled:
+            self._note_away(f"nothing was heard for {self._patience_s + _GRACE_S:g} s")
         return [bool(flag) for flag in promise.flags]
 
     async def close(self, drain_s: float) -> None:
@@ -179,25 +182,29 @@ class Delivery:
         self.in_flight_records -= count
         if not promise.done.done():
             promise.done.set_result(None)
-        if promise.is_kafkas_fault and self.is_up and promise.error is not None and not self._is_closed:
+        if promise.is_kafkas_fault and promise.error is not None:
+            self._note_away(reason(promise.error))
+        elif any(promise.flags):
+            self._note_back()
+
+    def _note_away(self, because: str) -> None:
+        if self.is_up and not self._is_closed:
             self.is_up = False
-            self._log.warning("Kafka does not acknowledge", because=reason(promise.error))
-            self._probe = asyncio.get_running_loop().create_task(self._until_back())
-        elif any(promise.flags) and not promise.is_kafkas_fault:
-            self._is_back()
+            self._log.warning("Kafka does not acknowledge", because=because)
+            if self._probe is None or self._probe.done():
+                self._probe = asyncio.get_running_loop().create_task(self._until_back())
 
     async def _until_back(self) -> None:
-        """Ask every second whether the topic is there again: nobody else will, since nobody is let in."""
-        patient = self._settings.model_copy(update={"connect_timeout_s": min(2.0, self._settings.connect_timeout_s)})
+        """Ask every second whether the brokers answer again: nobody else will, since nobody is let in."""
         while not self.is_up:
-            try:
-                await asyncio.to_thread(require_topics, patient, (self._topic,))
-            except LynceusError:
-                await asyncio.sleep(PROBE_S)
-            else:
-                self._is_back()
+            # The producer's own connection is asked. An administration client that finds no broker leaves a
+            # thread behind, each time.
+            asked = self._producer._metadata.request_update()  # noqa: SLF001  # kafka-python has no public way
+            await asyncio.sleep(PROBE_S)
+            if asked.succeeded():
+                self._note_back()
 
-    def _is_back(self) -> None:
+    def _note_back(self) -> None:
         if not self.is_up:
             self.is_up = True
             self._log.info("Kafka acknowledges again")

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,11 @@ async def test_kafka_away_loses_nothing_that_was_promised(kafka_cache: Path) -> 
             await asyncio.to_thread(broker.kill)
             await until(lambda: sender.statuses[503] > 0)
             assert 503 == await running.status("/readyz")
-            before, rss = sender.statuses[503], psutil.Process().memory_info().rss
+            before, rss, threads = sender.statuses[503], psutil.Process().memory_info().rss, threading.active_count()
             await asyncio.sleep(OUTAGE_S)  # the outage itself: nothing happens in it that could be waited for
             assert sender.statuses[503] > before
             assert psutil.Process().memory_info().rss - rss < 50_000_000
+            assert threading.active_count() <= threads + 1
             in_flight = await running.metrics()
             taken = sender.statuses[200]
             await asyncio.to_thread(broker.start)
