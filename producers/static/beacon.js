@@ -20,7 +20,7 @@
   let sending = false;
   let failures = 0;
   let notBefore = 0; // when the collector wants to hear from us again
-  let timer, view, checkin, held;
+  let timer, view, upcoming, held;
   let visible = new Map(); // element -> [time at which it came into view, timer]
   let seen = new Set();
   const api = { dropped: 0 };
@@ -163,7 +163,7 @@
   // A view is engaged in check-ins: each says when the next is due, so a missing one bounds the time of leaving.
   const engage = (final) => {
     if (!view) return;
-    clearTimeout(checkin);
+    clearTimeout(upcoming);
     const elapsed = Date.now() - view.began;
     const next = CHECKINS.find((at) => at > elapsed);
     shown();
@@ -173,7 +173,7 @@
       next_checkin_ms: final ? undefined : next,
     });
     if (final) view = undefined;
-    else if (next) checkin = setTimeout(engage, next - elapsed, false);
+    else if (next) upcoming = setTimeout(engage, next - elapsed, false);
   };
 
   const open = () => {
@@ -184,7 +184,7 @@
     const where = !from ? "direct" : new URL(from).origin === location.origin ? "internal" : "external";
     // The path alone: what follows it may name a person.
     track("page_view", { page: (set.page || location.pathname).slice(0, 256), referrer_class: where });
-    if (CHECKINS[0]) checkin = setTimeout(engage, CHECKINS[0], false);
+    if (CHECKINS[0]) upcoming = setTimeout(engage, CHECKINS[0], false);
     observer.disconnect();
     watch(document);
     arrivals.observe(document.documentElement, { childList: true, subtree: true });
@@ -200,7 +200,7 @@
   };
 
   const stop = () => {
-    clearTimeout(checkin);
+    clearTimeout(upcoming);
     clearTimeout(timer);
     observer.disconnect();
     arrivals.disconnect();
