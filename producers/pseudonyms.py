@@ -59,6 +59,4 @@ class Pseudonyms:
         if not identity:
             raise LynceusError("user = '' is nobody", "Name the user")
         digest = hmac.digest(self._keys[name], identity.encode("utf-8", "surrogatepass"), "sha256")[:_DIGEST_BYTES]
-            :_DIGEST_BYTES
-        ]
         return f"{name}.{base64.urlsafe_b64encode(digest).decode()}"

@@ -117,14 +117,9 @@ def serve() -> None:
     settings = _settings()
     from stream_app.serving.server import serve as run
 
-    async def until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        await run(settings, stop, lambda url: click.echo(f"wall {url}/wall   metrics {url}/metrics", err=True))
-
-    asyncio.run(until_stopped())
+    asyncio.run(
+        _until_stopped(run, settings, lambda url: click.echo(f"wall {url}/wall   metrics {url}/metrics", err=True))
+    )
 
 
 @main.command()
@@ -198,6 +193,28 @@ def import_(
 
     imported = intake.import_into(file, source, to_file, key_file, key_id=key_id, is_resumed=resume)
     click.echo(json.dumps(imported) if as_json else intake.summary(imported))
+
+
+@main.command()
+@click.option("--new-key", is_flag=True, help="Print a new key and its hash, and leave.")
+@click.option("--browser", is_flag=True, help="With --new-key: a key that a page shows to everybody.")
+def collect(new_key: bool, browser: bool) -> None:
+    """Take events over HTTP: POST /v1/events, and /beacon.js for browsers."""
+    if browser and not new_key:
+        raise click.UsageError("--browser goes with --new-key")
+    if new_key:
+        from producers import collect_keys
+
+        made = collect_keys.new_key(collect_keys.BROWSER if browser else collect_keys.SERVER)
+        setting = f"{configuration.PREFIX}COLLECTOR__{'BROWSER_' if browser else ''}KEY_HASHES"
+        click.echo(f"key   {made.key}\nhash  {made.hash}\n")
+        click.echo(f"Give the key to the sender; it is not kept. Add the hash to {setting}.", err=True)
+        return
+    settings = _settings()
+    from producers.collector import collect as run
+
+    words = "events {0}/v1/events   beacon {0}/beacon.js"
+    asyncio.run(_until_stopped(run, settings, lambda url: click.echo(words.format(url), err=True)))
 
 
 @main.group()
@@ -285,6 +302,19 @@ def config(as_json: bool, example: bool) -> None:
     else:
         for name, value in effective.items():
             click.echo(f"{name}={value}")
+
+
+async def _until_stopped(
+    run: Callable[["Settings", asyncio.Event, Callable[[str], None]], Awaitable[None]],
+    settings: "Settings",
+    on_ready: Callable[[str], None],
+) -> None:
+    """Run a serving process until the first SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await run(settings, stop, on_ready)
 
 
 def _on_redis(operate: Callable[[Any, "Settings"], Awaitable[Any]]) -> Any:

@@ -5,6 +5,7 @@ Nested groups are separated by two underscores: `LYNCEUS_KAFKA__BOOTSTRAP`. Secr
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ PREFIX = "LYNCEUS_"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Topic = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,249}$")]
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+)(:[0-9]{1,5})?")
 
 
@@ -137,6 +139,53 @@ class ServerSettings(_Group):
     behind_proxy: bool = Field(False, description="allow a non-loopback bind; something in front authenticates")
 
 
+class CollectorSettings(_Group):
+    """The HTTP door for events, and what the browser beacon talks to."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8090
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9102
+    behind_proxy: bool = Field(False, description="something in front authenticates, and names the client")
+    key_hashes: str = Field("", description="of keys for servers, `sha256:<hex>`, separated by commas")
+    browser_key_hashes: str = Field("", description="of keys that pages show to everybody")
+    origins: str = Field("", description="of the pages that may send, separated by commas")
+    requests_per_s: Annotated[float, Field(ge=0.1, le=1e6)] = 50.0
+    max_body_bytes: Annotated[int, Field(ge=1_024, le=16 * 1024 * 1024)] = 1_048_576
+    in_flight_bytes: Annotated[int, Field(ge=1_048_576, le=4 * 1024**3)] = 64 * 1024 * 1024
+    patience_s: Annotated[float, Field(ge=0.5, le=120)] = 5.0
+    skew_s: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
+
+    @field_validator("key_hashes", "browser_key_hashes")
+    @classmethod
+    def _are_hashes(cls, hashes: str) -> str:
+        if not all(re.fullmatch("sha256:[0-9a-f]{64}", one) for one in _parts(hashes)):
+            raise ValueError("a hash is sha256:<64 hex digits>, as `lynceus collect --new-key` prints it")
+        return hashes
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: str) -> str:
+        if not all(_ORIGIN.fullmatch(one) for one in _parts(origins)):
+            raise ValueError("an origin is https://host or https://host:port, without a path and without wildcards")
+        return origins
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """`origins`, one by one, as browsers write them."""
+        return frozenset(one.lower() for one in _parts(self.origins))
+
+    @property
+    def key_digests(self) -> tuple[bytes, ...]:
+        """`key_hashes`, as bytes."""
+        return tuple(bytes.fromhex(one.removeprefix("sha256:")) for one in _parts(self.key_hashes))
+
+    @property
+    def browser_key_digests(self) -> tuple[bytes, ...]:
+        """`browser_key_hashes`, as bytes."""
+        return tuple(bytes.fromhex(one.removeprefix("sha256:")) for one in _parts(self.browser_key_hashes))
+
+
 class Settings(BaseSettings):
     """All settings. Frozen: what a process started with is what it runs with."""
 
@@ -154,6 +203,7 @@ class Settings(BaseSettings):
     counting: CountingSettings = CountingSettings()
     worker: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
+    collector: CollectorSettings = CollectorSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -161,6 +211,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing by itself: `load` passes the environment in, so a test can pass another."""
         return (init_settings,)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a bind to `host` is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def names() -> Iterator[str]:
@@ -253,6 +313,10 @@ def example() -> str:
         group = first
         lines.append(f"{name}={defaults.get(name, '')}")
     return "\n".join(lines) + "\n"
+
+
+def _parts(listed: str) -> list[str]:
+    return [part for one in listed.split(",") if (part := one.strip())]
 
 
 def _read_secret(name: str, path: str) -> str:

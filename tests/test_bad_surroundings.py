@@ -32,7 +32,7 @@ CANARY = "canary-5ac7e1"
 """A password: whatever shows it anywhere tells a secret."""
 
 READING = ("worker", "serve", "demo --once")
-SENDING = ("topics ensure", "produce", "replay")
+SENDING = ("topics ensure", "produce", "replay", "collect")
 
 # fault: the commands that meet it, the settings that make it, and what the line says of offender and remedy
 FAULTS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
@@ -57,7 +57,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
         ("LYNCEUS_KAFKA__CA_FILE", "/nowhere/ca.pem", "No such file", "Name a readable file"),
     ),
     "a topic is missing": (
-        ("worker", "demo --once", "produce", "replay"),
+        ("worker", "demo --once", "produce", "replay", "collect"),
         {"KAFKA__BOOTSTRAP": "{bare}"},
         ("{bare}", "has no topic", "lynceus.events", "lynceus topics ensure"),
     ),
@@ -95,6 +95,11 @@ FAULTS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
         ("worker", "demo --once"),
         {"WORKER__METRICS_PORT": "{held}"},
         ("{held}", "in use", "LYNCEUS_WORKER__METRICS_PORT"),
+    ),
+    "the collector's port is in use": (
+        ("collect",),
+        {"COLLECTOR__PORT": "{held}"},
+        ("{held}", "in use", "LYNCEUS_COLLECTOR__PORT"),
     ),
     "the data are not there": (
         ("demo --once --data missing", "replay missing"),

@@ -1,5 +1,6 @@
 """What is deployed: checked as far as that goes without a container ever being started."""
 
+import itertools
 import os
 import re
 import shutil
@@ -66,15 +67,17 @@ def test_prometheus_reads_its_configuration() -> None:
 
 
 def test_prometheus_scrapes_where_the_services_listen() -> None:
-    """The ports that Prometheus asks are those that the compose file gives to worker and server."""
+    """The ports that Prometheus asks are those that the compose file gives to worker, server and collector."""
     jobs = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text(encoding="utf-8"))["scrape_configs"]}
     found = jobs["lynceus-worker"]["dns_sd_configs"][0]
     asked = {found["names"][0]: found["port"]}
-    for target in jobs["lynceus-server"]["static_configs"][0]["targets"]:
+    targets = [jobs[f"lynceus-{role}"]["static_configs"][0]["targets"] for role in ("server", "collector")]
+    for target in itertools.chain(*targets):
         host, _, port = target.partition(":")
         asked[host] = int(port)
     worker, server = settings.load(ours()["worker"]).worker, settings.load(ours()["server"]).server
-    assert {"worker": worker.metrics_port, "server": server.port} == asked
+    collector = settings.load(ours()["collector"]).collector
+    assert {"worker": worker.metrics_port, "server": server.port, "collector": collector.metrics_port} == asked
 
 
 @pytest.mark.parametrize("service", ours())
@@ -115,13 +118,14 @@ def test_images_are_pinned() -> None:
 
 
 def test_the_wheel_has_what_the_image_needs(tmp_path: Path) -> None:
-    """The built package brings the wall's files, the recorded clicks, and the licences of both and of Lynceus."""
+    """The built package brings the wall's files, the beacon, the recorded clicks, and all the licences."""
     assert (0, "") == ran(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
     wanted = {f.relative_to(ROOT).as_posix() for f in (ROOT / "stream_app/serving/static").iterdir()}
     wanted |= {f.relative_to(ROOT).as_posix() for f in (ROOT / "producers/data/open_bandit").iterdir()}
+    wanted |= {"producers/static/beacon.js"}
     wanted |= {"stream_app/serving/static/uPlot.LICENSE", "producers/data/open_bandit/NOTICE.md"}
     wanted |= {f"lynceus-{VERSION}.dist-info/licenses/LICENSE"}
     assert set() == wanted - inside

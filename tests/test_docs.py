@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 
+from producers.collect_api import Api as CollectorApi
+from producers.collect_metrics import CollectorMetrics
 from stream_app import cli, settings
 from stream_app.core.codec import decode
 from stream_app.core.events import Click, Impression
@@ -13,6 +16,7 @@ from stream_app.metrics.catalogue import METRICS
 from stream_app.serving.api import Api
 from stream_app.serving.exporter import Exporter, ViewCollector
 from stream_app.serving.stream import Stream
+from stream_app.settings import CollectorSettings
 from stream_app.worker.instruments import Instruments
 from tests.serving.stored import HOME, NOW_MS
 from tests.serving.viewing import MEANING, view_of
@@ -60,10 +64,11 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_metric_name_is_documented() -> None:
-    """The tables of metrics have every family that worker and server export, and no other."""
+    """The tables of metrics have every family that worker, server and collector export, and no other."""
     view = view_of((NOW_MS, HOME, 100, 7))
     server = ViewCollector(lambda: view, MEANING, "EUR", "0.1.0", lambda: NOW_MS)
-    families = [*Instruments().registry.collect(), *server.collect()]
+    collector = CollectorMetrics(SimpleNamespace(in_flight_records=0, in_flight_bytes=0, is_up=True))
+    families = [*Instruments().registry.collect(), *server.collect(), *collector.registry.collect()]
     suffix = {"counter": "_total", "info": "_info"}
     exported = {family.name + suffix.get(family.type, "") for family in families}
     rows = [line for line in section("Prometheus").splitlines() if line.startswith("| `lynceus_")]
@@ -83,6 +88,19 @@ def test_every_endpoint_is_documented() -> None:
     assert served == documented
 
 
+def test_every_endpoint_of_the_collector_is_documented() -> None:
+    """The table of the collector's endpoints has every path that it answers, on either port."""
+    api = CollectorApi(CollectorSettings(), 0, SimpleNamespace(in_flight_records=0, in_flight_bytes=0, is_up=True), b"")
+    served = {
+        resource.canonical
+        for app in (api.application(), api.inner_application())
+        for resource in app.router.resources()
+    }
+    rows = section("Endpoints").partition("| collector | answers |")[2].partition("\n\n")[0].splitlines()
+    documented = {path for row in rows for path in re.findall(r"`(/[\w/.]+)`", row.rpartition(" | ")[0])}
+    assert served == documented
+
+
 def test_every_metric_of_the_catalogue_is_explained() -> None:
     """The README has a row for each metric, by its title."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,7 +114,7 @@ def test_the_events_of_the_readme_are_events() -> None:
     assert [Impression, Click] == [type(event) for event in shown]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/collecting.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link of a page names a file of the repository."""
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -1,6 +1,5 @@
 """What every request and response goes through: limits, headers, and errors as JSON that tell nothing."""
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -26,16 +25,6 @@ HEADERS: Final = {
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a bind to `host` is reachable from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def json_response(value: object, status: int = 200) -> web.Response:

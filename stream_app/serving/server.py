@@ -12,13 +12,13 @@ from aiohttp import web
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import INDEX, METRICS, WINDOWS
 from stream_app.serving.api import FRESH_MS, Api
-from stream_app.serving.border import LOOPBACK_NAMES, is_loopback
+from stream_app.serving.border import LOOPBACK_NAMES
 from stream_app.serving.exporter import Exporter, ViewCollector
 from stream_app.serving.reader import Reader, check_store, connect
 from stream_app.serving.refresher import Refresher, clock_ms
 from stream_app.serving.stream import Stream
 from stream_app.serving.views import Meaning, Origin, View
-from stream_app.settings import ServerSettings, Settings
+from stream_app.settings import ServerSettings, Settings, is_loopback
 
 SHUTDOWN_S: Final = 2.0
 
