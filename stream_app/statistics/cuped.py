@@ -8,7 +8,7 @@ from math import erfc, sqrt
 
 import msgspec
 
-from stream_app.statistics.clusters import Moments
+from stream_app.statistics.clusters import Moments, ratio
 from stream_app.statistics.estimates import Z_95
 
 
@@ -17,6 +17,16 @@ class Arm(msgspec.Struct, frozen=True):
 
     known: Moments
     new: Moments = Moments()
+
+
+class RatioArm(msgspec.Struct, frozen=True):
+    """The users of one arm of a ratio: y and x now, and the sums of p, p^2, y*p and x*p, p being the past."""
+
+    outcome: Moments
+    p: int
+    pp: int
+    yp: int
+    xp: int
 
 
 class Adjusted(msgspec.Struct, frozen=True):
@@ -58,9 +68,26 @@ def difference(treated: Arm, base: Arm, z: float = Z_95) -> Adjusted | None:
     """
     if treated.known.n + treated.new.n < 2 or base.known.n + base.new.n < 2:
         return None
-    one, other = _covariances(treated), _covariances(base)
     both = _covariances(Arm(treated.known + base.known, treated.new + base.new))
-    theta = _theta(both)
+    return _difference(_covariances(treated), _covariances(base), _theta(both), z)
+
+
+def difference_of_ratios(treated: RatioArm, base: RatioArm, z: float = Z_95) -> Adjusted | None:
+    """Return the difference of the ratios sum(y)/sum(x), adjusted by the past p, with its normal interval.
+
+    Each user's part in the ratio is linearised, l = r + (y - r x)/mean(x), whose mean is r and whose variance over
+    n is that of the delta method; then l is adjusted by p as y by x above, theta pooled within arms. None for an
+    arm of fewer than two users or without x. Source: A. Deng, U. Knoblich & J. Lu (2018), KDD, 4.3.
+    """
+    one, other = _linearised(treated), _linearised(base)
+    if one is None or other is None:
+        return None
+    xx = (one.n - 1) * one.xx + (other.n - 1) * other.xx
+    theta = ((one.n - 1) * one.yx + (other.n - 1) * other.yx) / xx if xx > 0 else 0.0
+    return _difference(one, other, (theta, 0.0), z)
+
+
+def _difference(one: Covariances, other: Covariances, theta: tuple[float, float], z: float) -> Adjusted:
     value = _adjusted_mean(one, theta) - _adjusted_mean(other, theta)
     variance = _adjusted_variance(one, theta) / one.n + _adjusted_variance(other, theta) / other.n
     plain = one.yy / one.n + other.yy / other.n
@@ -88,6 +115,27 @@ def _covariances(arm: Arm) -> Covariances:
         xx=covariance(known.xx, x, x),
         xm=covariance(0, x, m),  # x is 0 where the mark is 1
         mm=covariance(m, m, m),
+        n=n,
+    )
+
+
+def _linearised(arm: RatioArm) -> Covariances | None:
+    found = ratio(arm.outcome)
+    if found is None:
+        return None
+    n, y, x = arm.outcome.n, arm.outcome.y, arm.outcome.x
+    # n Cov(y - r x, p) (n-1) x, in integers: r = y/x is the one fraction in it.
+    product = x * (n * arm.yp - y * arm.p) - y * (n * arm.xp - x * arm.p)
+    return Covariances(
+        y=found.value,
+        x=arm.p / n,
+        m=0.0,
+        yy=found.variance * n,
+        yx=product / (x * x * (n - 1)),
+        ym=0.0,
+        xx=(n * arm.pp - arm.p * arm.p) / (n * (n - 1)),
+        xm=0.0,
+        mm=0.0,
         n=n,
     )
 

@@ -15,7 +15,7 @@ nonparametric framework for sequential change detection", NEJSDS; the recursion 
 """
 
 from collections.abc import Iterable, Mapping
-from math import exp, inf, log, log1p
+from math import exp, expm1, inf, log, log1p
 from typing import NamedTuple
 
 import msgspec
@@ -184,7 +184,7 @@ def _log1p_exp(x: float) -> float:
 
 
 def _log_expm1(x: float) -> float:
-    return x + log1p(-exp(-x)) if x > 0 else -inf
+    return x + log(-expm1(-x)) if x > 0 else -inf
 
 
 def _log_mean(logs: list[float]) -> float:

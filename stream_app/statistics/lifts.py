@@ -4,13 +4,14 @@ Computed in logs, where a ratio of two noisy numbers is closest to normal and wh
 look at a fixed time; `lift_sequence` for what is looked at all the time.
 """
 
-from math import erfc, expm1, log, sqrt
+from math import erfc, expm1, inf, log, sqrt
+from typing import NamedTuple
 
 import msgspec
 
 from stream_app.statistics.clusters import Moments, ratio
 from stream_app.statistics.estimates import Z_95
-from stream_app.statistics.sequences import bound_width, half_width, log_e_value, log_e_value_above, p_value
+from stream_app.statistics.sequences import Side, bound_width, half_width, log_e_value, log_e_value_above, p_value
 
 
 class Lift(msgspec.Struct, frozen=True):
@@ -58,14 +59,23 @@ def lift_sequence(treated: Moments, base: Moments, n_star: float, alpha: float =
     return _lift(treated, base, contrast, half, p_value(log_e_value(*contrast, n, n_star, alpha)))
 
 
-def lift_above(treated: Moments, base: Moments, n_star: float, alpha: float = 0.05) -> tuple[float, float] | None:
-    """Return the lower bound of the lift that holds at all times, and the p-value of "not above 0"; None as above."""
+class Bound(NamedTuple):
+    """A lift that the true one is above (or below) at all times, and the p-value of "not above (below) 0"."""
+
+    lift: float
+    p_value: float
+
+
+def lift_bound(treated: Moments, base: Moments, n_star: float, side: Side, alpha: float = 0.05) -> Bound | None:
+    """Return the one-sided sequence of the lift: "above" for a claim, "below" for a guardrail. None as for `lift`."""
     contrast = log_ratio(treated, base)
     if contrast is None:
         return None
+    d, error = contrast
+    sign = 1 if side == "above" else -1
     n = treated.n + base.n
-    low = expm1(contrast[0] - bound_width(contrast[1], n, n_star, alpha))
-    return low, p_value(log_e_value_above(*contrast, n, n_star, alpha))
+    edge = d - sign * bound_width(error, n, n_star, alpha)
+    return Bound(_relative(edge), p_value(log_e_value_above(sign * d, error, n, n_star, alpha)))
 
 
 def log_ratio(treated: Moments, base: Moments) -> tuple[float, float] | None:
@@ -79,6 +89,9 @@ def log_ratio(treated: Moments, base: Moments) -> tuple[float, float] | None:
 
 def _lift(treated: Moments, base: Moments, contrast: tuple[float, float], half: float, p: float) -> Lift:
     d, error = contrast
-    # Far from the data the upper bound may leave the floats; no bound is better than an exception.
-    high = expm1(d + half) if d + half < 700 else float("inf")
-    return Lift(expm1(d), treated.n + base.n, expm1(d - half), high, p, d, error)
+    return Lift(expm1(d), treated.n + base.n, expm1(d - half), _relative(d + half), p, d, error)
+
+
+def _relative(log_ratio: float) -> float:
+    # A bound may leave the floats when there is hardly any evidence; no bound is better than an exception.
+    return expm1(log_ratio) if log_ratio < 700 else inf

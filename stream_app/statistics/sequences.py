@@ -10,9 +10,13 @@ the one-sided form of its appendix B).
 """
 
 from math import exp, expm1, inf, log, log1p, sqrt
+from typing import Literal
 
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.means import standard_error
+
+Side = Literal["above", "below"]
+"""Of a one-sided bound: "above" is the lower bound, for showing that the truth is above something."""
 
 
 def tuning(n_star: float, alpha: float) -> float:
@@ -106,3 +110,21 @@ def mean_sequence(
     half = half_width(standard_error(n, total, squares, scale, squares_scale), n, n_star, alpha)
     value = total / (n * scale)
     return Estimate(value, n, value - half, value + half)
+
+
+def mean_bound(
+    n: int,
+    total: int,
+    squares: int,
+    n_star: float,
+    side: Side,
+    alpha: float = 0.05,
+    scale: int = 1,
+    squares_scale: int = 1,
+) -> float:
+    """Return the bound that the mean is always "above" or "below", with certainty 1 - alpha.
+
+    Raises ValueError for fewer than two amounts.
+    """
+    width = bound_width(standard_error(n, total, squares, scale, squares_scale), n, n_star, alpha)
+    return total / (n * scale) + (-width if side == "above" else width)
