@@ -36,7 +36,7 @@ bench: ## events per second of the worker beside a plain Faust app, in one run
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.throughput $(ARGS)
 
-simulate: ## false alarms, delays and coverage of the verdicts, by simulation (minutes)
+simulate: ## false alarms and delays of verdicts, and what peeking does, by simulation (minutes)
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 

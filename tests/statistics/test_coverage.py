@@ -54,7 +54,7 @@ def test_ratios_of_clustered_trials() -> None:
 def test_lifts_of_clustered_ratios() -> None:
     """The log-ratio lift between a tenth of the users and the rest."""
     rng = np.random.default_rng(3)
-    arms = zip(shops(rng, 900, 0.125), shops(rng, 200, 0.1), strict=True)
+    arms = zip(shops(rng, 400, 0.125), shops(rng, 150, 0.1), strict=True)
     assert is_nominal(coverage((lift(treated, base) for treated, base in arms), 0.25))
 
 
@@ -80,26 +80,18 @@ def test_differences_adjusted_by_the_past() -> None:
 
 
 def test_survival_and_its_mean() -> None:
-    """Kaplan-Meier at 10 days and the mean up to 20 days, with a fifth to a half of the customers censored."""
+    """Kaplan-Meier at 4 weeks and the mean up to 8 weeks, with many of the customers censored."""
     rng = np.random.default_rng(5)
-    lives = rng.geometric(1 - exp(-1 / 15), (RUNS, 200))
-    followed = rng.integers(5, 60, (RUNS, 200))
-    at_ten, means = [], []
+    lives = rng.geometric(1 - exp(-1 / 6), (RUNS, 200))
+    followed = rng.integers(2, 16, (RUNS, 200))
+    at_four, means = [], []
     for life, end in zip(lives, followed, strict=True):
-        state = {
-            t: (int(ended), int(lost))
-            for t, (ended, lost) in enumerate(
-                zip(
-                    np.bincount(life[life <= end], minlength=61)[:61],
-                    np.bincount(end[life > end], minlength=61)[:61],
-                    strict=True,
-                )
-            )
-            if ended or lost
-        }
-        last = max((step for step in kaplan_meier(state) if step.at <= 10), key=lambda step: step.at)
-        at_ten.append(Estimate(last.survival, 200, last.low, last.high))
-        means.append(restricted_mean(state, 20))
-    mean = sum(exp(-t / 15) for t in range(20))
-    found = [coverage(at_ten, exp(-10 / 15)), coverage(means, mean)]
+        ended = np.bincount(life[life <= end], minlength=16).tolist()
+        censored = np.bincount(end[life > end], minlength=16).tolist()
+        state = dict(enumerate(zip(ended, censored, strict=True)))
+        last = [step for step in kaplan_meier(state) if step.at <= 4][-1]
+        at_four.append(Estimate(last.survival, 200, last.low, last.high))
+        means.append(restricted_mean(state, 8))
+    mean = sum(exp(-t / 6) for t in range(8))
+    found = [coverage(at_four, exp(-4 / 6)), coverage(means, mean)]
     assert [True, True] == [is_nominal(share) for share in found]

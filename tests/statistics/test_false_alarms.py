@@ -9,9 +9,9 @@ from benchmarks.batch import alarms, offset_rule
 from benchmarks.simulate import broken, incidents, plan, tempered
 from benchmarks.worlds import DAY, World, exact, minutes
 
-DAYS, SHOPS = 30, 6
+DAYS, SHOPS = 30, 4
 YEARS = DAYS * SHOPS / 365
-BUSY = 3_650.0  # false alarms a year, so that half a year shows something
+BUSY = 3_650.0  # false alarms a year, so that four months show something
 
 
 def fired(world: World, budget: float, margin: float, etas: tuple[float, ...], seed: int = 1) -> int:
@@ -36,7 +36,7 @@ def test_clustered_clicks_need_tempering() -> None:
 
 
 def test_a_breathing_lift_above_its_floor_is_quiet() -> None:
-    """In a realistic half year, at a budget of one a year, the detector is silent; the Prometheus rule pages daily."""
+    """In four realistic months, at a budget of one a year, the detector is silent; the Prometheus rule pages daily."""
     rng = np.random.default_rng(2)
     world = World()
     shops = [minutes(world, rng, DAYS) for _ in range(SHOPS)]
