@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench chaos soak clean
+.PHONY: help demo test lint format lock bench simulate chaos soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ format: ## ruff format, and the fixes that are safe
 bench: ## events per second of the worker beside a plain Faust app, in one run
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+simulate: ## false alarms and delays of verdicts, and what peeking does, by simulation (minutes)
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
 chaos: ## faults all the time, then every cell recounted (MINUTES=10 SEED=1)
 	@deploy/bootstrap.sh dev

@@ -1,1 +1,1 @@
-"""What Lynceus costs per event: scripts that measure, and print what they measured."""
+"""What Lynceus costs per event, and what its verdicts are worth: scripts that measure, and print what they measured."""

@@ -3,19 +3,25 @@
 import asyncio
 import errno
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
+from producers.adapters import ADAPTERS
 from producers.collect_api import Api
 from producers.collect_delivery import Delivery
+from producers.foreign import Adapter, Pseudonym, as_given
+from producers.pseudonyms import Pseudonyms
 from stream_app.errors import LynceusError
 from stream_app.settings import CollectorSettings, Settings, is_loopback
 
 BEACON: Final = Path(__file__).parent / "static" / "beacon.js"
 DRAIN_S: Final = 2.0
+OVER_HTTP: Final = ("segment", "cloudevents")
+"""The sources that send what they have by themselves."""
 
 
 async def collect(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str], None] | None = None) -> None:
@@ -27,8 +33,9 @@ async def collect(settings: Settings, stop: asyncio.Event, on_ready: Callable[[s
     _require_cautious(settings.collector)
     log: Any = structlog.get_logger("lynceus.collector")
     collector = settings.collector
+    pseudonym = _pseudonym(collector)
     delivery = await asyncio.to_thread(Delivery, settings.kafka, collector.in_flight_bytes, collector.patience_s)
-    api = Api(collector, settings.counting.future_s * 1000, delivery, BEACON.read_bytes())
+    api = Api(collector, settings.counting.future_s * 1000, delivery, BEACON.read_bytes(), foreign(pseudonym))
     options: dict[str, Any] = {"access_log": None, "handle_signals": False, "auto_decompress": False}
     outer = web.AppRunner(api.application(), shutdown_timeout=DRAIN_S, **options)
     inner = web.AppRunner(api.inner_application(), shutdown_timeout=0.1, **options)
@@ -77,3 +84,15 @@ async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> 
         ) from None
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def foreign(pseudonym: Pseudonym) -> dict[str, Adapter]:
+    """Return the adapters of the sources that send over HTTP, by the last step of their address."""
+    return {name: partial(ADAPTERS[name], pseudonym=pseudonym) for name in OVER_HTTP}
+
+
+def _pseudonym(settings: CollectorSettings) -> Pseudonym:
+    if settings.pseudonym_key is None:
+        return as_given
+    key = settings.pseudonym_key.get_secret_value().encode()
+    return Pseudonyms({settings.pseudonym_key_id: key}, settings.pseudonym_key_id).of

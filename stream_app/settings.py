@@ -26,6 +26,10 @@ _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+)(:[0-9]{1,5})?")
 
 
+_SECRETS = ("PASSWORD", "PSEUDONYM_KEY")
+"""How the names of settings end that are shown nowhere."""
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -155,6 +159,8 @@ class CollectorSettings(_Group):
     in_flight_bytes: Annotated[int, Field(ge=1_048_576, le=4 * 1024**3)] = 64 * 1024 * 1024
     patience_s: Annotated[float, Field(ge=0.5, le=120)] = 5.0
     skew_s: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
+    pseudonym_key: SecretStr | None = Field(None, description="under which ids in foreign records become pseudonyms")
+    pseudonym_key_id: str = "k1"
 
     @field_validator("key_hashes", "browser_key_hashes")
     @classmethod
@@ -267,14 +273,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "__".join(str(step) for step in first["loc"]).upper()
-        is_secret = name.endswith("PASSWORD") or "credentials" in first["msg"]
+        is_secret = name.endswith(_SECRETS) or "credentials" in first["msg"]
         value = "***" if is_secret else repr(first["input"])
         raise LynceusError(f"{name}={value}: {first['msg']}", "`lynceus config` shows every setting") from None
 
 
 def shown(settings: Settings) -> dict[str, str]:
     """Return the settings in effect by their variables' names, secrets masked, unset ones empty."""
-    secrets = {name for name in names() if name.endswith("PASSWORD")}
+    secrets = {name for name in names() if name.endswith(_SECRETS)}
     values = environment(settings)
     return {
         name: "***" if name in secrets and name in values else values.get(name, "")

@@ -9,6 +9,8 @@ import pytest
 
 from producers.collect_api import Api as CollectorApi
 from producers.collect_metrics import CollectorMetrics
+from producers.collector import foreign
+from producers.foreign import as_given
 from stream_app import cli, settings
 from stream_app.core.codec import decode
 from stream_app.core.events import Click, Impression
@@ -90,7 +92,13 @@ def test_every_endpoint_is_documented() -> None:
 
 def test_every_endpoint_of_the_collector_is_documented() -> None:
     """The table of the collector's endpoints has every path that it answers, on either port."""
-    api = CollectorApi(CollectorSettings(), 0, SimpleNamespace(in_flight_records=0, in_flight_bytes=0, is_up=True), b"")
+    api = CollectorApi(
+        CollectorSettings(),
+        0,
+        SimpleNamespace(in_flight_records=0, in_flight_bytes=0, is_up=True),
+        b"",
+        foreign(as_given),
+    )
     served = {
         resource.canonical
         for app in (api.application(), api.inner_application())

@@ -25,13 +25,21 @@ def mean(
 
     Raises ValueError for fewer than two amounts: one amount says nothing about its spread.
     """
-    if n < 2:
-        raise ValueError(f"{n} amounts have no interval; at least 2 are needed")
+    half = Z_95 * standard_error(n, total, squares, scale, squares_scale)
     value = total / (n * scale)
-    # In integers until the last division: Q - S^2/n cancels almost wholly when amounts are large and alike.
-    # Rounded squares can still leave it a little below 0.
-    deviations = max(0, n * squares * scale * scale - total * total * squares_scale)
-    half = Z_95 * sqrt(deviations / (n * n * (n - 1) * scale * scale * squares_scale))
     low = min(value, max(value - half, -inf if lowest is None else lowest))
     high = max(value, min(value + half, inf if highest is None else highest))
     return Estimate(value, n, low, high)
+
+
+def standard_error(n: int, total: int, squares: int, scale: int = 1, squares_scale: int = 1) -> float:
+    """Return s / sqrt(n), in units of the amounts, of sums scaled as in `mean`.
+
+    Raises ValueError for fewer than two amounts.
+    """
+    if n < 2:
+        raise ValueError(f"{n} amounts have no interval; at least 2 are needed")
+    # In integers until the last division: Q - S^2/n cancels almost wholly when amounts are large and alike.
+    # Rounded squares can still leave it a little below 0.
+    deviations = max(0, n * squares * scale * scale - total * total * squares_scale)
+    return sqrt(deviations / (n * n * (n - 1) * scale * scale * squares_scale))

@@ -16,12 +16,15 @@ from aiohttp.test_utils import TestClient, TestServer
 from producers.collect_api import Api
 from producers.collect_delivery import Delivery
 from producers.collector import BEACON
+from producers.pseudonyms import Pseudonyms
 from stream_app.child import free_port
 from stream_app.core.events import PageView
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka
 from stream_app.errors import LynceusError
 from stream_app.settings import CollectorSettings, KafkaSettings
 from tests.collecting import SHOP, Collector, collecting, examples, keys, now_ms, page_view
+from tests.foreign import records
+from tests.producers import landed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -245,6 +248,17 @@ async def test_an_adapter_has_an_address_of_its_own(kafka: KafkaSettings) -> Non
         await delivery.close(1.0)
     refused = {"status": "rejected", "reason": "foreign", "field": "page", "detail": "a hit is of a page"}
     assert [(200, 1), (207, [{"status": "accepted", "id": "h-1"}, refused])] == found
+
+
+async def test_a_segment_webhook_sends_pseudonyms(kafka: KafkaSettings) -> None:
+    """What Segment posts arrives as events, under the pseudonyms of the SDK, and addresses never do."""
+    key = "a secret of sixteen bytes and more"
+    call = records("segment")["page"] | {"userId": "jane@example.com"}
+    async with collecting(kafka, pseudonym_key=key, pseudonym_key_id="k7") as running:
+        answer = await running.post(call, "/v1/segment")
+    pseudonym = Pseudonyms({"k7": key.encode()}, "k7").of("jane@example.com")
+    keys_landed = [user for user, _ in await asyncio.to_thread(landed.records, kafka)]
+    assert (200, 1, 1) == (answer.status, answer.body["accepted"], keys_landed.count(pseudonym.encode()))
 
 
 async def test_nobody_listens_to_the_world_by_mistake(kafka: KafkaSettings) -> None:

@@ -1,5 +1,6 @@
 """Proportions, means and ratios: against hand-computed numbers, against statsmodels, and as laws."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.means import mean
-from stream_app.statistics.proportions import wilson
+from stream_app.statistics.proportions import agresti_coull, wilson
 from stream_app.statistics.ratios import risk_ratio
 
 counts = st.integers(1, 10_000_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -41,6 +42,30 @@ def test_wilson_equals_statsmodels(count: tuple[int, int]) -> None:
     expected = proportion_confint(*count, method="wilson")
     estimate = wilson(*count)
     assert pytest.approx(expected, abs=1e-12, rel=0) == (estimate.low, estimate.high)
+
+
+@given(counts)
+def test_agresti_coull_equals_statsmodels(count: tuple[int, int]) -> None:
+    """The interval of two more successes and two more failures is the one that statsmodels computes."""
+    expected = proportion_confint(*count, method="agresti_coull")
+    estimate = agresti_coull(*count)
+    assert pytest.approx(expected, abs=1e-12, rel=0) == (estimate.low, estimate.high)
+
+
+@given(counts, st.floats(0.5, 20))
+def test_a_design_effect_is_as_many_times_fewer_trials(count: tuple[int, int], effect: float) -> None:
+    """With a design effect of 4, 400 trials have the intervals that 100 independent ones would have."""
+    x, n = count[0] / effect, count[1] / effect
+    found = [f(*count, design_effect=effect) for f in (wilson, agresti_coull)]
+    expected = [proportion_confint(x, n, method=method) for method in ("wilson", "agresti_coull")]
+    assert pytest.approx(np.ravel(expected), abs=1e-12, rel=0) == [bound for e in found for bound in (e.low, e.high)]
+
+
+@given(counts, st.floats(0.5, 20))
+def test_agresti_coull_contains_wilson(count: tuple[int, int], effect: float) -> None:
+    """The simpler interval is never the narrower one."""
+    simple, score = agresti_coull(*count, design_effect=effect), wilson(*count, design_effect=effect)
+    assert (True, True) == (simple.low <= score.low + 1e-15, score.high <= simple.high + 1e-15)
 
 
 @given(counts.filter(lambda c: c[0] > 0), counts.filter(lambda c: c[0] > 0))
@@ -100,6 +125,8 @@ def test_there_is_no_ratio_with_a_count_of_zero(counts_: tuple[int, int, int, in
         lambda: wilson(2, 1),
         lambda: wilson(0, 0),
         lambda: wilson(-1, 5),
+        lambda: wilson(1, 5, design_effect=0.0),
+        lambda: agresti_coull(2, 1),
         lambda: mean(1, 5, 25),
         lambda: risk_ratio(2, 1, 1, 1),
     ],
