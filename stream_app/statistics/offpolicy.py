@@ -1,8 +1,9 @@
 """What another policy would have earned, from what this one logged.
 
-Each choice counts for the other policy as often as that one would have made it. All are functions of the additive sums in `metrics.off_policy`. The effective sample size is a gate, not a footnote:
-where few weights carry everything, the number is hidden. The intervals are normal and do not contain the bias of
-capped weights; `capped_share` says how many were.
+Each choice counts for the other policy as often as that one would have made it. All are functions of the additive
+sums in `metrics.off_policy`. The effective sample size is a gate, not a footnote: where few weights carry everything,
+the number is hidden. The intervals are normal and do not contain the bias of capped weights; `capped_share` says how
+many were.
 """
 
 from math import sqrt
