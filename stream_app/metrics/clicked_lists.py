@@ -15,12 +15,12 @@ from math import log2
 from operator import sub
 from typing import Final, NamedTuple
 
+from stream_app.metrics.fixed_point import MICROS, PICOS, divided
+
 MOST_POSITIONS: Final = 64
 """Positions beyond are no part of a list: nobody sees them together, and the masks fit 64 bits."""
-MICROS: Final = 1_000_000
 
-_PICOS: Final = 10**12
-_DISCOUNTS: Final = tuple(round(_PICOS / log2(position + 1)) for position in range(1, MOST_POSITIONS + 1))
+_DISCOUNTS: Final = tuple(round(PICOS / log2(position + 1)) for position in range(1, MOST_POSITIONS + 1))
 """1 / log2(position + 1) in units of 10^-12: integers, so that a gain does not depend on the order of summing."""
 _IDEALS: Final = tuple(sum(_DISCOUNTS[:clicks]) for clicks in range(MOST_POSITIONS + 1))
 """The discounted gain of the best list with that many clicks: all at the top."""
@@ -99,10 +99,10 @@ def contribution(one: ClickedList, k: int) -> ListSums:
         click_squares=clicks * clicks,
         slot_squares=slots * slots,
         click_slots=clicks * slots,
-        reciprocal_micros=_divided(MICROS, first),
-        reciprocal_square_micros=_divided(MICROS, first * first),
-        ndcg_micros=_divided(MICROS * gain, ideal),
-        ndcg_square_micros=_divided(MICROS * gain * gain, ideal * ideal),
+        reciprocal_micros=divided(MICROS, first),
+        reciprocal_square_micros=divided(MICROS, first * first),
+        ndcg_micros=divided(MICROS * gain, ideal),
+        ndcg_square_micros=divided(MICROS * gain * gain, ideal * ideal),
     )
 
 
@@ -112,8 +112,3 @@ def growth(before: ClickedList, after: ClickedList, k: int) -> ListSums:
     if before == after:
         return ListSums()
     return ListSums(*map(sub, contribution(after, k), contribution(before, k)))
-
-
-def _divided(amount: int, by: int) -> int:
-    """Return amount / by, rounded half up, in integers."""
-    return (2 * amount + by) // (2 * by)

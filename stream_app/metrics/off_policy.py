@@ -1,15 +1,18 @@
 """What a logged choice adds to the sums that value another policy than the one that chose.
 
 An impression with a logged propensity p, which the other policy would have shown with probability q, speaks for it
-with weight w = min(q / p, cap). It contributes with reward 0; each reward adds the difference of contributions.
+with weight w = min(q / p, cap). It contributes with reward 0; each reward adds the difference of contributions. A
+reward is an integer: 1 for a click, or minor units.
 """
 
 from operator import sub
 from typing import Final, NamedTuple
 
-NANOS: Final = 10**9
-WEIGHT_CAP: Final = 20.0
+from stream_app.metrics.fixed_point import NANOS, divided, nanos
+
+WEIGHT_CAP: Final = 20
 """Weights above are cut to it: some bias against a variance that a single impression could rule."""
+_CAP_NANOS: Final = WEIGHT_CAP * NANOS
 
 
 class WeightSums(NamedTuple):
@@ -35,49 +38,45 @@ class RobustSums(NamedTuple):
     value_square_nanos: int = 0
 
 
-def weight(target: float, propensity: float) -> float:
-    """Return min(target / propensity, cap): how much the choice counts for the policy that takes it with `target`."""
-    return min(target / propensity, WEIGHT_CAP)
+def weight_nanos(target: float, propensity: float) -> int:
+    """Return min(target / propensity, cap) in units of 10^-9: what to remember of a choice.
+
+    `target` is the probability with which the other policy would have made it, `propensity` that with which it was
+    made, above 0.
+    """
+    return _CAP_NANOS if target > WEIGHT_CAP * propensity else nanos(target / propensity)
 
 
-def contribution(target: float, propensity: float, reward: float) -> WeightSums:
-    """Return what one choice contributes once it has earned `reward`, 0 to begin with."""
-    w = weight(target, propensity)
+def contribution(weight: int, reward: int) -> WeightSums:
+    """Return what one choice of `weight` nanos contributes once it has earned `reward`, 0 to begin with."""
+    square = divided(weight * weight, NANOS)
     return WeightSums(
-        choices=1,
-        capped=int(target / propensity > WEIGHT_CAP),
-        weight_nanos=round(w * NANOS),
-        weight_square_nanos=round(w * w * NANOS),
-        rewarded_nanos=round(w * reward * NANOS),
-        rewarded_square_nanos=round(w * w * reward * reward * NANOS),
-        weighted_cross_nanos=round(w * w * reward * NANOS),
+        1, int(weight >= _CAP_NANOS), weight, square, weight * reward, square * reward * reward, square * reward
     )
 
 
-def growth(target: float, propensity: float, before: float, after: float) -> WeightSums:
+def growth(weight: int, before: int, after: int) -> WeightSums:
     """Return what to add when the reward of a choice changes."""
-    return WeightSums(*map(sub, contribution(target, propensity, after), contribution(target, propensity, before)))
+    return WeightSums(*map(sub, contribution(weight, after), contribution(weight, before)))
 
 
-def robust_contribution(target: float, propensity: float, reward: float, predicted: float, mean: float) -> RobustSums:
-    """Return what one choice contributes to the doubly robust value.
+def robust_contribution(weight: int, reward: int, predicted: int, mean: int) -> RobustSums:
+    """Return what one choice contributes to the doubly robust value; all but the reward in nanos.
 
     `predicted` is the model's reward q of what was chosen, `mean` its mean reward m over what the other policy
     would have chosen: z = m + w (r - q). Source: M. Dudik, J. Langford, L. Li (2011), "Doubly robust policy
     evaluation and learning", ICML.
     """
-    z = mean + weight(target, propensity) * (reward - predicted)
-    return RobustSums(choices=1, value_nanos=round(z * NANOS), value_square_nanos=round(z * z * NANOS))
+    z = mean + divided(weight * (reward * NANOS - predicted), NANOS)
+    return RobustSums(1, z, divided(z * z, NANOS))
 
 
-def robust_growth(
-    target: float, propensity: float, before: float, after: float, predicted: float, mean: float
-) -> RobustSums:
+def robust_growth(weight: int, before: int, after: int, predicted: int, mean: int) -> RobustSums:
     """Return what to add when the reward of a choice changes."""
     return RobustSums(
         *map(
             sub,
-            robust_contribution(target, propensity, after, predicted, mean),
-            robust_contribution(target, propensity, before, predicted, mean),
+            robust_contribution(weight, after, predicted, mean),
+            robust_contribution(weight, before, predicted, mean),
         )
     )

@@ -9,7 +9,8 @@ from math import exp, lgamma, log, log1p, pi, sqrt
 
 import msgspec
 
-from stream_app.metrics.predictions import CALIBRATION_BINS, NANOS, PICOS, SCORE_BINS, PredictionSums, calibration_bin
+from stream_app.metrics.fixed_point import NANOS, PICOS
+from stream_app.metrics.predictions import CALIBRATION_BINS, SCORE_BINS, PredictionSums, calibration_bin
 from stream_app.statistics.estimates import Z_95, Estimate
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_interval

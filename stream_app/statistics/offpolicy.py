@@ -9,7 +9,8 @@ many were.
 from math import sqrt
 from typing import Final
 
-from stream_app.metrics.off_policy import NANOS, RobustSums, WeightSums
+from stream_app.metrics.fixed_point import NANOS
+from stream_app.metrics.off_policy import RobustSums, WeightSums
 from stream_app.statistics.estimates import Z_95, Estimate
 from stream_app.statistics.means import mean
 from stream_app.statistics.proportions import wilson
@@ -45,7 +46,8 @@ def mean_weight(sums: WeightSums) -> Estimate | None:
 def inverse_propensity_value(sums: WeightSums) -> Estimate | None:
     """Return the other policy's mean reward by inverse propensity weighting (IPW), sum w r / n.
 
-    Unbiased where no weight is capped. Source: D. Horvitz, D. Thompson (1952), JASA 47. None with an effective
+    Unbiased where no weight is capped; else too low, about by as much as `mean_weight` is below 1. Then the
+    self-normalised value is the one to show. Source: D. Horvitz, D. Thompson (1952), JASA 47. None with an effective
     sample size below 200, or without any reward: a normal interval would then be a point.
     """
     if effective_size(sums) < LEAST_EFFECTIVE or sums.rewarded_square_nanos <= 0:

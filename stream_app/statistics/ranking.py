@@ -7,7 +7,8 @@ item at the top is clicked more because it is at the top, so compare arms, not l
 
 from math import sqrt
 
-from stream_app.metrics.clicked_lists import MICROS, ListSums
+from stream_app.metrics.clicked_lists import ListSums
+from stream_app.metrics.fixed_point import MICROS
 from stream_app.statistics.estimates import Z_95, Estimate
 from stream_app.statistics.means import mean
 from stream_app.statistics.proportions import wilson

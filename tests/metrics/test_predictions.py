@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.metrics.fixed_point import NANOS, nanos
 from stream_app.metrics.logarithms import log_nanos, log_square_nanos
 from stream_app.metrics.predictions import (
     CALIBRATION_BINS,
@@ -20,6 +21,7 @@ from stream_app.metrics.predictions import (
 from stream_app.metrics.surveys import is_satisfied, nps_kind
 
 LN2 = 693_147_181
+predictions = st.integers(0, NANOS)
 
 
 def sigmoid(logit: float) -> float:
@@ -33,28 +35,28 @@ def test_the_hand_computed_predictions() -> None:
         PredictionSums(1, 1, 500_000_000, 250_000_000, 62_500_000_000, LN2, 480_453_014, LN2),
         PredictionSums(1, 1, 100_000_000, 810_000_000, 656_100_000_000, 2_302_585_093, 5_301_898_110, 2_302_585_093),
     ] == [
-        contribution(0.5, is_clicked=False),
-        contribution(0.5, is_clicked=True),
-        contribution(0.1, is_clicked=True),
+        contribution(NANOS // 2, is_clicked=False),
+        contribution(NANOS // 2, is_clicked=True),
+        contribution(NANOS // 10, is_clicked=True),
     ]
 
 
-@given(st.floats(0, 1))
-def test_a_click_makes_the_contribution_that_of_a_clicked_one(predicted: float) -> None:
+@given(predictions)
+def test_a_click_makes_the_contribution_that_of_a_clicked_one(predicted: int) -> None:
     """Impression and late click together add what a clicked impression would have added at once, to the unit."""
     together = map(add, contribution(predicted, is_clicked=False), click_growth(predicted))
     assert contribution(predicted, is_clicked=True) == PredictionSums(*together)
 
 
-@given(st.floats(0, 1))
-def test_every_prediction_has_a_bin(predicted: float) -> None:
+@given(predictions)
+def test_every_prediction_has_a_bin(predicted: int) -> None:
     """From 0 to 1, each lies in one of 200 score bins, and that in one of 15 calibration bins."""
     bin_ = score_bin(predicted)
     assert (True, True) == (0 <= bin_ < SCORE_BINS, 0 <= calibration_bin(bin_) < CALIBRATION_BINS)
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_prediction_is_in_no_lower_bin(one: float, other: float) -> None:
+@given(predictions, predictions)
+def test_a_higher_prediction_is_in_no_lower_bin(one: int, other: int) -> None:
     """Bins keep the order of scores, which is what the area under the curve lives on."""
     low, high = sorted((one, other))
     assert (True, True) == (
@@ -70,12 +72,12 @@ def test_a_higher_prediction_is_in_no_lower_bin(one: float, other: float) -> Non
 )  # fmt: skip
 def test_bins_are_even_in_the_logit(logit: float, score: int, calibration: int) -> None:
     """A score bin spans 0.1 of the logit from -9.9 on, a calibration bin 1 from -6.5 on."""
-    assert (score, calibration) == (score_bin(sigmoid(logit)), calibration_bin(score_bin(sigmoid(logit))))
+    assert (score, calibration) == (score_bin(nanos(sigmoid(logit))), calibration_bin(score_bin(nanos(sigmoid(logit)))))
 
 
 def test_a_certainty_that_fails_costs_a_bounded_loss() -> None:
     """A prediction of 0 that is clicked costs -ln 10^-6, not infinitely much."""
-    assert round(-log(1e-6) * 1e9) == contribution(0.0, is_clicked=True).loss_nanos
+    assert round(-log(1e-6) * 1e9) == contribution(0, is_clicked=True).loss_nanos
 
 
 def test_logarithms_of_amounts_are_fixed_point() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chi2
 from statsmodels.stats.weightstats import DescrStatsW
 
+from stream_app.metrics.fixed_point import NANOS, nanos
 from stream_app.metrics.predictions import (
     CALIBRATION_BINS,
-    NANOS,
     SCORE_BINS,
     PredictionSums,
     calibration_bin,
@@ -36,7 +36,7 @@ judged = st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=2,
 def pane(many: Judged) -> PredictionSums:
     sums = PredictionSums()
     for predicted, is_clicked in many:
-        sums = PredictionSums(*map(add, sums, contribution(predicted, is_clicked=is_clicked)))
+        sums = PredictionSums(*map(add, sums, contribution(nanos(predicted), is_clicked=is_clicked)))
     return sums
 
 
@@ -44,10 +44,10 @@ def binned(many: Judged) -> tuple[list[int], list[int], list[int]]:
     """Return predictions, clicks and sums of predictions by calibration bin, the first two through score bins."""
     seen, clicked, predicted = [0] * SCORE_BINS, [0] * SCORE_BINS, [0] * CALIBRATION_BINS
     for p, is_clicked in many:
-        bin_ = score_bin(p)
+        bin_ = score_bin(nanos(p))
         seen[bin_] += 1
         clicked[bin_] += is_clicked
-        predicted[calibration_bin(bin_)] += round(p * NANOS)
+        predicted[calibration_bin(bin_)] += nanos(p)
     return by_calibration_bin(seen), by_calibration_bin(clicked), predicted
 
 
@@ -84,7 +84,7 @@ def test_a_true_model_is_par_and_covered() -> None:
     p = 1 / (1 + np.exp(-source.normal(-3, 1, 3_000)))
     rate, truth = p.mean(), 0.0
     truth = -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean() / -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    both = [[contribution(q, is_clicked=flag) for flag in (False, True)] for q in p.tolist()]
+    both = [[contribution(nanos(q), is_clicked=flag) for flag in (False, True)] for q in p.tolist()]
     table = np.array(both, dtype=object)
     par = covered = 0
     for _ in range(60):
@@ -116,10 +116,10 @@ def test_the_sums_of_panes_are_those_of_the_whole(one: Judged, other: Judged) ->
 
 def test_the_hand_computed_calibration_error() -> None:
     """One bin promises 2 of 10 and gets 3, another 5 of 10 and gets 5: (1 + 0) / 20."""
-    sizes, clicks, nanos = [10, 10, 0], [3, 5, 0], [2 * NANOS, 5 * NANOS, 0]
+    sizes, clicks, promised = [10, 10, 0], [3, 5, 0], [2 * NANOS, 5 * NANOS, 0]
     misses = [abs(np.arange(11) - 10 * p) @ binom.pmf(np.arange(11), 10, p) for p in (0.2, 0.5)]
     spread = 1.6 + 2.5 - misses[0] ** 2 - misses[1] ** 2
-    found = calibration_error(sizes, clicks, nanos)
+    found = calibration_error(sizes, clicks, promised)
     assert found is not None
     expected = (0.05, 20, sum(misses) / 20, (sum(misses) + 1.6448536 * spread**0.5) / 20)
     assert pytest.approx(expected) == (found.value, found.n, found.floor, found.floor_95)
@@ -129,13 +129,13 @@ def test_the_floor_is_what_a_perfect_model_shows() -> None:
     """20,000 true predictions miss by about 0.002 by chance: mean and 95 % quantile of 300 draws are as stated."""
     source = np.random.default_rng(2)
     p = 1 / (1 + np.exp(-source.normal(-3, 1.2, 20_000)))
-    place = np.array([calibration_bin(score_bin(q)) for q in p.tolist()])
+    place = np.array([calibration_bin(score_bin(nanos(q))) for q in p.tolist()])
     sizes = np.bincount(place, minlength=CALIBRATION_BINS)
-    nanos = [round(total * NANOS) for total in np.bincount(place, p, CALIBRATION_BINS)]
+    promised = [nanos(total) for total in np.bincount(place, p, CALIBRATION_BINS)]
     found = []
     for _ in range(300):
         clicks = np.bincount(place, source.random(len(p)) < p, CALIBRATION_BINS)
-        error = calibration_error(sizes.tolist(), [int(c) for c in clicks], nanos)
+        error = calibration_error(sizes.tolist(), [int(c) for c in clicks], promised)
         assert error is not None
         found.append(error.value)
     assert pytest.approx((np.mean(found), np.quantile(found, 0.95)), rel=0.08) == (error.floor, error.floor_95)

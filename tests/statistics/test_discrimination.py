@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_app.metrics.fixed_point import nanos
 from stream_app.metrics.predictions import SCORE_BINS, score_bin
 from stream_app.statistics.discrimination import area_under_curve, binning_error
 from stream_app.statistics.estimates import Estimate
@@ -54,7 +55,7 @@ def test_200_bins_are_within_their_bound_of_the_exact_area() -> None:
     truth = source.normal(-3, 1, 3_000)
     y = source.random(3_000) < 1 / (1 + np.exp(-truth))
     scores = 1 / (1 + np.exp(-(truth + source.normal(0, 0.7, 3_000))))
-    bins = np.array([score_bin(score) for score in scores.tolist()])
+    bins = np.array([score_bin(nanos(score)) for score in scores.tolist()])
     clicked, unclicked = (np.bincount(bins[y == kind], minlength=SCORE_BINS).tolist() for kind in (True, False))
     exact = pairs(scores[y], scores[~y]).mean()
     bound = binning_error(clicked, unclicked)
@@ -71,7 +72,7 @@ def test_the_interval_covers_the_true_area() -> None:
         clicked, unclicked = [0] * SCORE_BINS, [0] * SCORE_BINS
         for histogram_, many in ((clicked, above), (unclicked, scores)):
             for score in many.tolist():
-                histogram_[score_bin(score)] += 1
+                histogram_[score_bin(nanos(score))] += 1
         found = area(clicked, unclicked)
         covered += found.low <= 0.7602499389 <= found.high
     assert covered >= 0.92 * 300

@@ -12,7 +12,8 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core.distinct_sketch import DistinctSketch
 from stream_app.core.quantile_sketch import QuantileSketch
-from stream_app.metrics.logarithms import NANOS, log_nanos, log_square_nanos
+from stream_app.metrics.fixed_point import NANOS
+from stream_app.metrics.logarithms import log_nanos, log_square_nanos
 from stream_app.statistics.distinct import distinct_count
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.heavy_tails import log_mean, winsorised_mean
