@@ -65,11 +65,11 @@ class DistinctSketch:
         if other.dense is None:
             self._raise(other.sparse.items())
             return
-        own = self.dense
-        self.dense = bytearray(other.dense) if own is None else bytearray(map(max, own, other.dense))
-        if own is None:
-            few, self.sparse = self.sparse, {}
+        if self.dense is None:
+            few, self.sparse, self.dense = self.sparse, {}, bytearray(other.dense)
             self._raise(few.items())
+        else:
+            self.dense = _larger(self.dense, other.dense)
 
     def estimate(self) -> float:
         """Return the estimated number of different keys; exactly 0 for none.
@@ -88,12 +88,10 @@ class DistinctSketch:
 
     def pack(self) -> bytes:
         """Return the registers as bytes: at most 2^p + 2, three for each register while that is shorter."""
-        used = self._entries()
-        if len(used) * _ENTRY_BYTES < 1 << self.precision:
-            body = b"".join(index.to_bytes(2, "big") + bytes((rank,)) for index, rank in used)
-            return bytes((self.precision, _SPARSE)) + body
-        assert self.dense is not None, "a sketch with many registers is dense"
-        return bytes((self.precision, _DENSE)) + self.dense
+        if self.dense is not None and not self._is_short(len(self.dense) - self.dense.count(0)):
+            return bytes((self.precision, _DENSE)) + self.dense
+        body = b"".join(index.to_bytes(2, "big") + bytes((rank,)) for index, rank in self._entries())
+        return bytes((self.precision, _SPARSE)) + body
 
     @classmethod
     def unpack(cls, packed: bytes) -> "DistinctSketch":
@@ -101,17 +99,19 @@ class DistinctSketch:
         if len(packed) < 2 or packed[1] not in (_SPARSE, _DENSE):
             raise ValueError(f"{len(packed)} bytes that begin with {packed[:2]!r} are no distinct sketch")
         sketch, body = cls(packed[0]), packed[2:]
-        if packed[1] == _DENSE and len(body) == 1 << sketch.precision:
-            entries = [(index, rank) for index, rank in enumerate(body) if rank]
-        elif packed[1] == _SPARSE and len(body) % _ENTRY_BYTES == 0:
+        registers, highest = 1 << sketch.precision, sketch._shift + 1
+        if packed[1] == _DENSE:
+            is_whole = len(body) == registers and max(body) <= highest
+            if is_whole and not sketch._is_short(registers - body.count(0)):
+                sketch.dense = bytearray(body)
+                return sketch
+        elif len(body) % _ENTRY_BYTES == 0 and sketch._is_short(len(body) // _ENTRY_BYTES):
             places = range(0, len(body), _ENTRY_BYTES)
             entries = [(int.from_bytes(body[at : at + 2], "big"), body[at + 2]) for at in places]
-        else:
-            raise ValueError(f"a distinct sketch of precision {sketch.precision} has no body of {len(body)} bytes")
-        if any(index >> sketch.precision or not 1 <= rank <= sketch._shift + 1 for index, rank in entries):
-            raise ValueError(f"a distinct sketch of precision {sketch.precision} has no such register")
-        sketch._raise(entries)
-        return sketch
+            if all(index < registers and 1 <= rank <= highest for index, rank in entries):
+                sketch._raise(entries)
+                return sketch
+        raise ValueError(f"{len(body)} bytes are no registers of a distinct sketch of precision {sketch.precision}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DistinctSketch):
@@ -140,6 +140,10 @@ class DistinctSketch:
             dense[index] = rank
         self.sparse = {}
 
+    def _is_short(self, used: int) -> bool:
+        """Say whether so many registers take less room one by one than all of them together."""
+        return used * _ENTRY_BYTES < 1 << self.precision
+
     def _entries(self) -> list[tuple[int, int]]:
         if self.dense is None:
             return sorted(self.sparse.items())
@@ -153,6 +157,19 @@ class DistinctSketch:
         for rank in self.sparse.values():
             held[rank] += 1
         return held
+
+
+def _larger(one: bytearray, other: bytearray) -> bytearray:
+    """Return the larger of each pair of bytes; all are below 128.
+
+    As two large integers, some twenty times as fast as byte by byte: with its highest bit set, no byte of `one`
+    borrows when that of `other` is subtracted, and the bit stays where `one` is not smaller.
+    """
+    a, b = int.from_bytes(one, "little"), int.from_bytes(other, "little")
+    high = int.from_bytes(b"\x80" * len(one), "little")
+    is_first = ((a | high) - b) & high
+    first = is_first - (is_first >> 7)
+    return bytearray(((a & first) | (b & ~first)).to_bytes(len(one), "little"))
 
 
 def _sigma(x: float) -> float:

@@ -103,10 +103,10 @@ class QuantileSketch:
     def at_rank(self, rank: int) -> Bucket:
         """Return the bucket of the amount that is the `rank`-th smallest, from 1 to `size`."""
         below = 0
-        for bucket in self.buckets():
-            below += bucket.size
+        for bucket, size in sorted(self.counts.items()):
+            below += size
             if below >= rank >= 1:
-                return bucket
+                return Bucket(_LOWS[bucket], _HIGHS[bucket], size)
         raise ValueError(f"there is no rank {rank} among {below} amounts")
 
     def quantile(self, share: float) -> Bucket:

@@ -33,7 +33,7 @@ def observed_over_expected(sums: PredictionSums) -> Estimate | None:
 
     The interval is the exact Poisson interval of O over E; E is known. None when nothing was predicted.
     """
-    if sums.predicted_nanos <= 0:
+    if sums.predicted_nanos <= 0 or sums.clicks < 0:
         return None
     expected = sums.predicted_nanos / NANOS
     low, high = poisson_interval(sums.clicks)

@@ -30,7 +30,7 @@ def effective_size(sums: WeightSums) -> float:
 
 def capped_share(sums: WeightSums) -> Estimate | None:
     """Return the share of choices whose weight was cut to the cap."""
-    return wilson(sums.capped, sums.choices) if sums.choices else None
+    return wilson(sums.capped, sums.choices) if 0 <= sums.capped <= sums.choices and sums.choices else None
 
 
 def mean_weight(sums: WeightSums) -> Estimate | None:

@@ -3,6 +3,7 @@
 The chi-square quantile that it needs is computed here, because the pure rooms have no scipy; a test compares them.
 """
 
+from functools import lru_cache
 from math import exp, lgamma, log, sqrt
 from typing import Final
 
@@ -14,6 +15,7 @@ _LARGE: Final = 10_000
 """From here on the Wilson-Hilferty approximation is within 1e-7 of the quantile, relatively."""
 
 
+@lru_cache(maxsize=16_384)  # many slices have the same small count, and most have it again at the next refresh
 def poisson_interval(count: int) -> tuple[float, float]:
     """Return the 95 % interval of the mean of a Poisson variable of which `count` was observed.
 

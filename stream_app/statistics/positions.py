@@ -48,7 +48,7 @@ def clicks_over_expected(own: ByPosition, reference: ByPosition) -> Estimate | N
         expected += n * rate
         variance += n * n * rate * (1 - rate) / m
     observed = sum(own.clicked)
-    if not expected:
+    if expected <= 0 or observed < 0:
         return None
     width = Z_95 * sqrt(variance) / expected  # of ln E
     fewest, most = poisson_interval(observed)

@@ -1,7 +1,8 @@
 """How good the order of a list was, by the clicks it got: precision, hit rate, reciprocal rank, nDCG.
 
-All are functions of the additive sums in `metrics.clicked_lists`. Clicks say what was liked among what was *seen*: an
-item at the top is clicked more because it is at the top, so compare arms, not lists of different lengths or places.
+All are functions of the additive sums in `metrics.clicked_lists`; sums that contradict each other give None. Clicks
+say what was liked among what was *seen*: an item at the top is clicked more because it is at the top, so compare arms,
+not lists of different lengths or places.
 `statistics.positions` has the measures that correct for position.
 """
 
@@ -16,7 +17,7 @@ from stream_app.statistics.proportions import wilson
 
 def hit_rate(sums: ListSums) -> Estimate | None:
     """Return the share of lists with a click within the first k; Wilson interval over lists."""
-    return wilson(sums.hits, sums.lists) if sums.lists else None
+    return wilson(sums.hits, sums.lists) if 0 <= sums.hits <= sums.lists and sums.lists else None
 
 
 def precision(sums: ListSums) -> Estimate | None:
@@ -29,7 +30,7 @@ def precision(sums: ListSums) -> Estimate | None:
     Without any click the upper bound is that of the hit rate, which precision cannot exceed.
     """
     lists, slots = sums.lists, sums.slots
-    if lists < 2 or not slots:
+    if lists < 2 or not 0 <= sums.clicks <= slots or not slots:
         return None
     if sums.clicks in (0, slots):
         bound = wilson(lists if sums.clicks else 0, lists)
@@ -73,7 +74,7 @@ def ndcg_given_click(sums: ListSums) -> Estimate | None:
 
 def _mean(lists: int, total: int, squares: int) -> Estimate | None:
     """Return the mean of amounts from 0 to 1; when all are 0, or all 1, with the bounds that a share would have."""
-    if lists < 2:
+    if lists < 2 or not 0 <= total <= lists * MICROS:
         return None
     if total in (0, lists * MICROS):
         return wilson(total // MICROS, lists)

@@ -131,3 +131,9 @@ def test_leaving_out_lists_without_a_click_hides_them() -> None:
         (bounds(measure(before))[1], bounds(measure(after))[1])
         for measure in (reciprocal_rank_given_click, reciprocal_rank)
     ]
+
+
+def test_contradicting_sums_are_no_data() -> None:
+    """More hits than lists, more clicks than slots, a rank above 1: a wrong number must not look like a right one."""
+    wrong = ListSums(lists=2, clicked_lists=2, hits=3, clicks=9, slots=6, reciprocal_micros=2_000_001, ndcg_micros=-1)
+    assert [None] * 6 == [measure(wrong) for measure in ALL]
