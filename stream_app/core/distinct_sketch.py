@@ -84,7 +84,8 @@ class DistinctSketch:
         for rank in range(last - 1, 0, -1):
             z = (z + held[rank]) / 2
         z += registers * _sigma(held[0] / registers)
-        return registers * registers / (2 * log(2) * z)
+        # With every register full, which no honest hash reaches, the estimate is that there are all keys.
+        return registers * registers / (2 * log(2) * z) if z else 2.0**KEY_BITS
 
     def pack(self) -> bytes:
         """Return the registers as bytes: at most 2^p + 2, three for each register while that is shorter."""

@@ -1,7 +1,7 @@
 """The distinct sketch: a set that merges exactly, within its stated error of the truth."""
 
 import random
-from math import sqrt
+from math import log, sqrt
 
 import pytest
 from hypothesis import given
@@ -110,3 +110,18 @@ def test_what_is_no_sketch_is_refused(call) -> None:
     """Another precision, and bytes that no sketch was packed into, raise with what is wrong."""
     with pytest.raises(ValueError, match=r"precision|sketch"):
         call()
+
+
+@pytest.mark.parametrize("full", [1, 5, 127])
+def test_full_registers_are_corrected_for(full: int) -> None:
+    """With p = 7, `full` registers at rank 58 and the others at 57, the estimate is that of Ertl's series."""
+    sketch = sketch_of([register << 57 | (register >= full) for register in range(128)])
+    x = 1 - full / 128
+    series = (1 - x - sum((1 - x**0.5**k) ** 2 * 0.5**k for k in range(1, 60))) / 3
+    expected = 128**2 / (2 * log(2) * (128 - full + 128 * series) * 0.5**57)
+    assert pytest.approx(expected) == sketch.estimate()
+
+
+def test_all_registers_full_are_all_keys() -> None:
+    """What no honest hash reaches is 2^64, not a division by zero."""
+    assert 2.0**64 == sketch_of([register << 57 for register in range(128)]).estimate()

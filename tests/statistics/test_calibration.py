@@ -78,6 +78,21 @@ def test_scores_are_those_of_the_predictions(many: Judged) -> None:
         assert pytest.approx(expected, abs=1e-4) == triple(measure(pane(many)))
 
 
+@given(judged)
+@settings(max_examples=30)
+def test_normalised_entropy_has_the_interval_of_the_delta_method(many: Judged) -> None:
+    """Its width is that of the mean of l - NE H'(y) y over the predictions, divided by H(y)."""
+    p, y = np.array([p for p, _ in many]), np.array([c for _, c in many], dtype=float)
+    assume(0 < y.sum() < len(y))
+    losses, rate = -np.log(np.where(y == 1, p, 1 - p)), y.mean()
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log(1 - rate)
+    value = losses.mean() / entropy
+    low, high = DescrStatsW(losses - value * np.log((1 - rate) / rate) * y).zconfint_mean()
+    half = (high - low) / 2 / entropy
+    expected = (max(0.0, value - half), value, value + half)
+    assert pytest.approx(expected, abs=1e-4) == triple(normalised_entropy(pane(many)))
+
+
 def test_a_true_model_is_par_and_covered() -> None:
     """For predictions that are true, the intervals of O/E hold 1 and those of the entropy its true value."""
     source = np.random.default_rng(11)

@@ -113,6 +113,13 @@ def test_the_winsorised_mean_is_that_of_scipy(seed: int, size: int) -> None:
     assert found.low <= exact <= found.high
 
 
+def test_the_hand_computed_winsorised_mean() -> None:
+    """100 amounts of 0 and 98 of 10, two of 40: the cut ones have mean 5 and deviation 5.0125; h is 198."""
+    found = sure(winsorised_mean(sketch_of([0] * 100 + [10] * 98 + [40] * 2)))
+    half = 1.959963984540054 * sqrt(5_000 / 199 / 200) * 199 / 197
+    assert pytest.approx((5.0, (5 - half) / 1.01, (5 + half) / 0.99)) == (found.value, found.low, found.high)
+
+
 def test_one_giant_order_does_not_move_the_winsorised_mean() -> None:
     """Of 1,000 orders of 1.00 to 10.00, one of a million makes the mean 180 times as large and the cut one not."""
     orders = [100 * (1 + number % 10) for number in range(999)]
