@@ -6,7 +6,7 @@ sketch of a whole equal to the merged sketches of its parts, bit for bit, whatev
 came. It is no group: what was added cannot be taken back.
 
 Sources: P. Flajolet et al. (2007), "HyperLogLog", AofA 07; the estimator is that of O. Ertl (2017), "New cardinality
-estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, section 4, which needs no bias tables.
+estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, which needs no bias tables.
 """
 
 from collections.abc import Iterable
@@ -76,7 +76,8 @@ class DistinctSketch:
 
             n = m^2 / (2 ln 2 * (m sigma(C0/m) + sum_k C_k 2^-k + m tau(1 - C_(q+1)/m) 2^-q))
 
-        with m = 2^p, q = 64 - p and C_k the number of registers that hold k. Source: Ertl (2017), algorithm 6.
+        with m = 2^p, q = 64 - p and C_k the number of registers that hold k. Source: Ertl (2017), the
+        "improved raw estimator".
         """
         registers, last = 1 << self.precision, self._shift + 1
         held = self._histogram(last)
@@ -174,7 +175,7 @@ def _larger(one: bytearray, other: bytearray) -> bytearray:
 
 
 def _sigma(x: float) -> float:
-    """Return x + sum over k >= 1 of x^(2^k) 2^(k-1): what the empty registers say (Ertl 2017, algorithm 5)."""
+    """Return x + sum over k >= 1 of x^(2^k) 2^(k-1): what the empty registers say (Ertl 2017)."""
     if x == 1:
         return inf
     y, z, before = 1.0, x, -1.0
@@ -187,7 +188,7 @@ def _sigma(x: float) -> float:
 
 
 def _tau(x: float) -> float:
-    """Return (1 - x - sum over k >= 1 of (1 - x^(2^-k))^2 2^-k) / 3: what the full ones say (algorithm 5)."""
+    """Return (1 - x - sum over k >= 1 of (1 - x^(2^-k))^2 2^-k) / 3: what the full ones say."""
     if x in (0, 1):
         return 0.0
     y, z, before = 1.0, 1 - x, -1.0

@@ -31,7 +31,7 @@ def concentration(shown: Iterable[int], catalogue: int) -> Concentration | None:
 
     Items that were never shown count as 0 in the Gini coefficient. Sources: C. Shannon (1948), "A mathematical theory
     of communication"; C. Gini (1914), in the form of G. Shani, A. Gunawardana (2011), "Evaluating recommendation
-    systems", Recommender Systems Handbook, 8.3. Raises ValueError for more items than the catalogue has.
+    systems", Recommender Systems Handbook, ch. 8. Raises ValueError for more items than the catalogue has.
     """
     counts = sorted(count for count in shown if count > 0)
     if len(counts) > catalogue:
