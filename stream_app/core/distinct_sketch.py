@@ -76,8 +76,7 @@ class DistinctSketch:
 
             n = m^2 / (2 ln 2 * (m sigma(C0/m) + sum_k C_k 2^-k + m tau(1 - C_(q+1)/m) 2^-q))
 
-        with m = 2^p, q = 64 - p and C_k the number of registers that hold k. Source: Ertl (2017), the
-        "improved raw estimator".
+        with m = 2^p, q = 64 - p and C_k the number of registers that hold k. Source: Ertl (2017).
         """
         registers, last = 1 << self.precision, self._shift + 1
         held = self._histogram(last)
