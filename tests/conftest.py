@@ -12,11 +12,16 @@ from typing import NoReturn
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
+
+# How long an example takes depends on what else the machine does, so no time may decide whether a law holds.
+settings.register_profile("lynceus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lynceus")
 
 KAFKA_CACHE = Path(__file__).parent.parent / ".cache" / "kafka"
 

@@ -1,0 +1,75 @@
+"""Net promoter score and satisfaction."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.statistics.estimates import Estimate
+from stream_app.statistics.proportions import wilson
+from stream_app.statistics.surveys import net_promoter_score, satisfaction
+
+answers = st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500)).filter(any)
+
+
+def triple(estimate: Estimate | None) -> tuple[float, float, float]:
+    assert estimate is not None
+    return estimate.low, estimate.value, estimate.high
+
+
+def test_the_hand_computed_score() -> None:
+    """60 promoters and 20 detractors of 100: 0.4, with a variance of (0.8 - 0.16) / 100."""
+    half = 1.959963984540054 * 0.08
+    assert pytest.approx((0.4 - half, 0.4, 0.4 + half)) == triple(net_promoter_score(60, 20, 100))
+
+
+@given(answers)
+def test_the_score_is_the_mean_of_plus_and_minus_one(counts: tuple[int, int, int]) -> None:
+    """Counting +1, 0 and -1, its value is their mean and it lies in order between -1 and 1."""
+    promoters, detractors, passives = counts
+    low, value, high = triple(net_promoter_score(promoters, detractors, sum(counts)))
+    marks = np.repeat([1, -1, 0], [promoters, detractors, passives])
+    assert pytest.approx(marks.mean()) == value
+    assert sorted([-1.0, low, value, high, 1.0]) == [-1.0, low, value, high, 1.0]
+
+
+@given(answers)
+def test_turning_the_answers_round_turns_the_score_round(counts: tuple[int, int, int]) -> None:
+    """Exchanging promoters and detractors changes the sign."""
+    promoters, detractors, _ = counts
+    low, value, high = triple(net_promoter_score(detractors, promoters, sum(counts)))
+    assert pytest.approx((-high, -value, -low)) == triple(net_promoter_score(promoters, detractors, sum(counts)))
+
+
+def test_the_interval_covers_and_popular_ones_do_not() -> None:
+    """Of 200 answers at 45 % and 30 %: ours covers; a share's variance of the score, a popular one, covers far less."""
+    source = np.random.default_rng(6)
+    covered = naive = 0
+    for _ in range(500):
+        promoters, detractors, _ = source.multinomial(200, [0.45, 0.30, 0.25])
+        low, value, high = triple(net_promoter_score(int(promoters), int(detractors), 200))
+        covered += low <= 0.15 <= high
+        naive += abs(value - 0.15) <= 1.96 * (abs(value) * (1 - abs(value)) / 200) ** 0.5
+    assert (True, True) == (covered >= 0.93 * 500, naive <= 0.75 * 500)
+
+
+def test_answers_of_one_kind_are_no_certainty() -> None:
+    """Ten out of ten promoters, detractors or passives leave the doubt that Wilson leaves a share of ten in ten."""
+    doubt = 1 - wilson(10, 10).low
+    assert [(1 - 2 * doubt, 1.0, 1.0), (-1.0, -1.0, 2 * doubt - 1), (-doubt, 0.0, doubt)] == [
+        triple(net_promoter_score(10, 0, 10)),
+        triple(net_promoter_score(0, 10, 10)),
+        triple(net_promoter_score(0, 0, 10)),
+    ]
+
+
+def test_satisfaction_is_a_share_of_answers() -> None:
+    """It is the share that answered 4 or 5; a mean of 3 of 5 is not 60 % satisfied."""
+    assert [wilson(7, 10), wilson(0, 5), None] == [satisfaction(7, 10), satisfaction(0, 5), satisfaction(0, 0)]
+
+
+def test_nobody_asked_or_impossible_answers() -> None:
+    """Without answers there is no score; more of them than answers is a mistake of the caller."""
+    assert None is net_promoter_score(0, 0, 0)
+    with pytest.raises(ValueError, match="2 promoters and 1 detractors are no part of 2 answers"):
+        net_promoter_score(2, 1, 2)
