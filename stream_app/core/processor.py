@@ -7,7 +7,7 @@ of the record, the state at its offset and the rules alone: no clock, no chunk b
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
@@ -16,7 +16,7 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.attribution import Attribution, Joins, Rules
 from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
-from stream_app.core.memory import Remembered
+from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import PANE_MS, Watermark
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Plan
@@ -178,7 +178,7 @@ class Partition:
                 if at > future:
                     report.set_apart(span, index, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
                     continue
-                key = id_of(event.id.encode())
+                key = id_of(event.id.encode()) >> KEY_SHIFT
                 if key in newer or key in older:
                     outcomes[DUPLICATE] += 1
                     report.duplicates[type(event)] += 1
@@ -221,5 +221,5 @@ class Partition:
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
 
-    def _needed(self) -> Iterator[tuple[Remembered, int]]:
+    def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:
         return self.joins.needed(self.watermark.at_ms, self.watermark.sealed_before_ms)

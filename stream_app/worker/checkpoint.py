@@ -34,6 +34,8 @@ log = structlog.get_logger("lynceus.worker")
 
 FLUSH_AT_FIELDS: Final = 1_500
 """Changed cells after which a flush is due at once; with one more chunk's worth it still fits into one HSET."""
+PACKING_SHARE: Final = 10
+RAREST_FLUSH_S: Final = 5.0
 RECLAIM_AFTER_S: Final = 0.25
 RECLAIM_AT_MOST_S: Final = 2.0
 ALIVE_EVERY_S: Final = 1.0
@@ -64,7 +66,10 @@ class Log(Protocol):
 
 
 class Checkpoints:
-    """All partitions that this worker holds, or wants. Mutable state: `claims` and `wanted`."""
+    """All partitions that this worker holds, or wants.
+
+    Mutable state: `claims` and `wanted`; when the next checkpoint is due.
+    """
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class Checkpoints:
         self._now_ms = now_ms
         self._clock_s = clock_s
         self._epoch = 0
+        self._due_s = self._packing_s = 0.0
         self.cluster = ""
         self.claims: dict[TP, Claim] = {}
         self.wanted: dict[TP, Wanted] = {}
@@ -274,6 +280,19 @@ class Checkpoints:
                 advanced[claim.tp] = claim.stored
         return advanced
 
+    async def flush_if_due(self) -> Mapping[TP, int]:
+        """Write as `flush` does, but not while that would take more than a tenth of the time from the counting.
+
+        Packing is what it takes: where many cells change between two checkpoints, these become rarer, up to a bound.
+        """
+        began = self._clock_s()
+        if began < self._due_s:
+            return {}
+        self._packing_s = 0.0
+        advanced = await self.flush()
+        self._due_s = began + min(PACKING_SHARE * self._packing_s, RAREST_FLUSH_S)
+        return advanced
+
     async def flush_one(self, claim: Claim) -> bool:
         """Write one partition as it is now; False when it was not written, and is to be claimed again."""
         async with claim.lock:
@@ -282,6 +301,7 @@ class Checkpoints:
             if claim.position == claim.stored:
                 return True
             # No await between here and the last use of the state: what is written is one moment of it.
+            began = self._clock_s()
             position, sending = claim.position, claim.sending
             claim.sending = set()
             oldest_ms, claim.oldest_ms = claim.oldest_ms, 0
@@ -293,6 +313,7 @@ class Checkpoints:
                 fields[layout.LOG] = claim.adopted.encode()
             fields[layout.ALIVE] = layout.pack(self._alive(claim))
             assert len(fields) <= scripts.MAX_PAIRS, len(fields)
+            self._packing_s += self._clock_s() - began
             # What was set apart must be safe before the offset passes it.
             if not await _are_sent(sending):
                 self.drop(claim, "records set apart were not acknowledged by Kafka")
@@ -318,6 +339,14 @@ class Checkpoints:
     async def release(self) -> None:
         """Write once more and let go of every partition: Kafka has taken them back."""
         await self.flush()
+        for claim in self.claims.values():
+            # What is not written by now is counted again by the next owner: the log says how much that is.
+            log.info(
+                "released",
+                partition=claim.tp.partition,
+                offset=claim.stored,
+                unwritten=claim.position - claim.stored,
+            )
         self.claims.clear()
         self.wanted.clear()
         self._instruments.assigned(0)
@@ -355,9 +384,10 @@ class Checkpoints:
         for tp in [*self.claims, *self.wanted]:
             self.halt(tp, reason)
 
-    def is_claimed(self, partition: TP) -> bool:
-        """Say whether fetched records would be counted; may be asked from any thread."""
-        return partition in self.claims
+    def standing(self, partition: TP) -> tuple[int, int] | None:
+        """Return epoch and next offset of a claim, None where there is none; may be asked from any thread."""
+        claim = self.claims.get(partition)
+        return None if claim is None else (claim.epoch, claim.position)
 
     def stalled(self, now_ms: int, after_ms: int) -> Claim | None:
         """Return a claim of which records wait, and none was counted since `after_ms` ago, if there is one.

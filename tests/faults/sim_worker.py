@@ -135,7 +135,7 @@ class SimConsumer:
             await self._worker.gate()
             for tp in self.assigned:
                 position = self._positions.get(tp)
-                if position is None or world.is_broker_down or not self._worker.checkpoints.is_claimed(tp):
+                if position is None or world.is_broker_down or self._worker.checkpoints.standing(tp) is None:
                     continue
                 if not world.begins[tp] <= position <= world.ends[tp]:
                     del self._positions[tp]
