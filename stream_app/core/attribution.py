@@ -181,15 +181,21 @@ class Attribution:
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
-        known: dict[type[Event], Callable[..., bool]] = {
+
+    def credits(self) -> dict[type[Event], Callable[..., bool]]:
+        """Return by type of event what credits it: False when nothing was found that earned it. Not for bots and tests.
+
+        To be asked for and let go: kept here, its bound methods would be a cycle, and the memory of a partition that
+        was given away would wait for the collector, beside that of the next one.
+        """
+        return {
+            **dict.fromkeys(EVENT_TYPES, self._other),
             Impression: self._impression,
             Click: self._click,
             Conversion: self._conversion,
             Order: self._order,
             Assignment: self._assignment,
         }
-        self.credit: dict[type[Event], Callable[..., bool]] = {**dict.fromkeys(EVENT_TYPES, self._other), **known}
-        """By type of event: credit it; False when nothing was found that earned it. Not for bots and tests."""
 
     def exclude(self, event: AnyEvent) -> bool:
         """Count an event of a bot or a test apart."""

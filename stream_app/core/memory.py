@@ -161,6 +161,8 @@ class Remembered(Generic[Value]):
     def restore(self, generation: int, started_ms: int, forgotten: int, chunks: dict[tuple[int, int], bytes]) -> None:
         """Rebuild the table from the stored chunks, keyed by (generation, chunk)."""
         self.generation, self.started_ms, self.forgotten = generation, started_ms, forgotten
+        # Equal values are one object again, as when they were put: else a restart would need more memory.
+        values: dict[Any, Any] = {}
         for (owner, number), content in sorted(chunks.items()):
             field = f"j:{self.name}:{owner}:{number}"
             if owner not in (generation, generation - 1):
@@ -169,8 +171,6 @@ class Remembered(Generic[Value]):
             self._stored.setdefault(owner, set()).add(field)
             target = self.newer if owner == generation else self.older
             for frame in _frames(content):
-                # Equal values are one object again, as when they were put: else a restart would need more memory.
-                values: dict[Any, Any] = {}
                 entries = _decode(frame)
                 target.update((key, values.setdefault(value, value)) for key, value in entries.items())
             if owner == generation:

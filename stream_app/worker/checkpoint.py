@@ -121,9 +121,10 @@ class Checkpoints:
             if due:
                 owned = self._source().owned()
                 due = [wanted for wanted in due if wanted.tp in owned]
+            ends = _Ends(self._source(), [wanted.tp for wanted in due])
             for wanted in due:
                 try:
-                    await self._claim(wanted)
+                    await self._claim(wanted, ends)
                 except DataError as error:  # the value is of a kind that no script of ours can have made
                     self._refuse(wanted, str(error))
                 except (RedisError, OSError, TimeoutError, KafkaError) as error:
@@ -135,7 +136,7 @@ class Checkpoints:
                     if wanted.attempts == 1:
                         log.warning("claim failed, trying again", partition=wanted.tp.partition, error=str(error))
 
-    async def _claim(self, wanted: Wanted) -> None:
+    async def _claim(self, wanted: Wanted, ends: "_Ends") -> None:
         tp, source = wanted.tp, self._source()
         nonce = secrets.token_hex(8)
         identity = f"{self.cluster}/{tp.topic}"
@@ -147,12 +148,13 @@ class Checkpoints:
             what = "configuration or catalogue" if verdict == b"other_config" else "Kafka log"
             self._refuse(wanted, f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})")
             return
-        begin = (await source.earliest_offsets(tp))[tp]
-        end = (await source.highwaters(tp))[tp]
+        begin, end = await ends.of(tp)
         fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
         claim = await self._take_up(tp, nonce, identity, fields, begin)
         if claim is None:
             return  # another worker was faster: claim again
+        if claim.position > end:  # which the former owner may have made true since the ends were asked for
+            end = (await source.highwaters(tp))[tp]
         if claim.position > end:
             self._refuse(wanted, f"the log ends at {end}, before the stored offset {claim.position}: another log")
             return
@@ -453,6 +455,28 @@ class Checkpoints:
                 if "WRONGTYPE" in str(error):
                     raise DataError(f"the key {key} holds another type, which is not ours") from None
                 raise
+
+
+class _Ends:
+    """Where logs begin and end, asked once for all partitions that are claimed together, and only if one needs it.
+
+    These questions wait behind the consumer's long polls: asked for each partition, a take-over of many took seconds.
+    Mutable state: the answers.
+    """
+
+    def __init__(self, source: Log, partitions: list[TP]) -> None:
+        self._source = source
+        self._partitions = partitions
+        self._answers: dict[TP, tuple[int, int]] = {}
+
+    async def of(self, partition: TP) -> tuple[int, int]:
+        """Return the first offset and the next one of a partition. Raises KafkaError."""
+        if not self._answers:
+            begins, ends = await asyncio.gather(
+                self._source.earliest_offsets(*self._partitions), self._source.highwaters(*self._partitions)
+            )
+            self._answers = {tp: (begins[tp], ends[tp]) for tp in self._partitions}
+        return self._answers[partition]
 
 
 async def _are_sent(sending: set[asyncio.Future[object]]) -> bool:
