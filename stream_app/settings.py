@@ -126,7 +126,7 @@ class WorkerSettings(_Group):
     flush_interval_s: Annotated[float, Field(ge=0.05, le=10)] = 0.5
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9101
-    memory_mb: Annotated[int, Field(ge=128, le=1_048_576)] = 512
+    memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 512
 
 
 class ServerSettings(_Group):

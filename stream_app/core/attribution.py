@@ -105,9 +105,13 @@ class Joins:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         capacity = rules.max_remembered // 2
+        # An impression takes two places and begins at most one session: half as many sessions reach as far back.
+        sessions = capacity // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
-        def table(name: str, horizon_ms: int, *, append_only: bool = False) -> Remembered[tuple[int, ...]]:
+        def table(
+            name: str, horizon_ms: int, capacity: int = capacity, *, append_only: bool = False
+        ) -> Remembered[tuple[int, ...]]:
             return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0), append_only=append_only)
 
         self.ids = table("ids", join_ms, append_only=True)
@@ -115,10 +119,12 @@ class Joins:
             "impressions", Bound(capacity, join_ms), _shown_at, append_only=True
         )
         self.clicks = table("clicks", join_ms, append_only=True)
+        # A click is looked for where its impression was found, and only there.
+        self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
-        self.exposures = table("exposures", join_ms, append_only=True)
-        self.spent = table("spent", join_ms)
-        self.sessions = table("sessions", rules.session_gap_ms * 4)
+        self.exposures = table("exposures", join_ms, sessions, append_only=True)
+        self.spent = table("spent", join_ms, sessions)
+        self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
 
     @property

@@ -52,6 +52,7 @@ class Remembered(Generic[Value]):
         "append_only",
         "bound",
         "capacity",
+        "followers",
         "forgotten",
         "fresh",
         "generation",
@@ -76,6 +77,8 @@ class Remembered(Generic[Value]):
         self.generation = 0
         self.started_ms = 0
         self.forgotten = 0
+        self.followers: tuple[Remembered[Any], ...] = ()
+        """Tables whose entries mean nothing without ours: they begin a generation whenever we do."""
         self._chunk = 0
         self._tail = b""
         self._unwritten: dict[str, bytes] = {}
@@ -120,9 +123,14 @@ class Remembered(Generic[Value]):
 
         It happens at a record, never at a checkpoint, so that it does not depend on when the worker wrote.
         """
-        self._seal_fresh()
         since, at_of = self.needed_since_ms, self._at_of
         self.forgotten += sum(at_of(value) >= since for value in self.older.values())
+        self._begin_generation()
+        for follower in self.followers:
+            follower._begin_generation()  # noqa: SLF001  # one of us
+
+    def _begin_generation(self) -> None:
+        self._seal_fresh()
         self.older, self.newer, self._sealed = self.newer, {}, 0
         self.generation += 1
         self.started_ms = self.now_ms

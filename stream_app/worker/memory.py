@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-SCARCE_FROM, SCARCE_UNTIL, OVER_FROM = 0.80, 0.75, 0.95
-"""Shares of the cap. The last few percent are left for the way out."""
+SCARCE_FROM, SCARCE_UNTIL, OVER_FROM = 0.90, 0.85, 0.97
+"""Shares of the cap. The last of it is left for the way out."""
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 

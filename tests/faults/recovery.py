@@ -23,7 +23,7 @@ from tests.faults.load import Carousel, Tap
 SESSION_S: Final = 10.0
 RATE: Final = 2_000
 KILLS, LEAVES = 20, 10
-OUTAGES_S: Final = (0.0, 1.0, 5.0, 15.0)
+OUTAGES_S: Final = (0.0, 2.0, 10.0)
 ROLLBACKS: Final = 5
 PATIENCE_S: Final = 60.0
 
