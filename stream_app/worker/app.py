@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -20,12 +21,12 @@ from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import MEASURES, PLAN
 from stream_app.settings import CountingSettings, Settings
 from stream_app.worker import broker, memory, store
-from stream_app.worker.agents import Counting
+from stream_app.worker.agents import Counting, Kept
 from stream_app.worker.checkpoint import Checkpoints
 from stream_app.worker.instruments import Instruments
 from stream_app.worker.memory import Memory
 from stream_app.worker.tables import StateTable, StateTables
-from stream_app.worker.transport import Consumer
+from stream_app.worker.transport import Consumer, Producer
 from stream_app.worker.vitals import Vitals
 
 log = structlog.get_logger("lynceus.worker")
@@ -93,6 +94,7 @@ class App(faust.App):
             consumer_max_fetch_size=512 * 1024,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
+            producer_max_batch_size=256 * 1024,
             web_enabled=False,
             worker_redirect_stdouts=False,
             **broker.credentials(kafka),
@@ -186,8 +188,8 @@ def create_app(settings: Settings) -> App:
     partitions = app.Table("partitions", key_type=int, help="state of the partitions held by this worker")
     topic = app.topic(settings.kafka.events_topic, schema=_RawSchema(), internal=True)
 
-    async def send(topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> Any:
-        return await app.producer.send(topic, key, value, None, None, headers)
+    async def send(topic: str, records: Sequence[Kept]) -> "list[asyncio.Future[object]]":
+        return await cast(Producer, app.producer).send_together(topic, records)
 
     async def reread(partition: TP, offset: int, epoch: int) -> None:
         await cast(Consumer, app.consumer).seek_epoch(partition, offset, epoch)

@@ -347,7 +347,43 @@ class Consumer(driver.Consumer):
             acknowledged.clear()
 
 
+class Record(Protocol):
+    """What is sent: a record with its headers."""
+
+    @property
+    def key(self) -> bytes:
+        """The key."""
+
+    @property
+    def value(self) -> bytes:
+        """The value."""
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers."""
+
+
+class Producer(driver.Producer):
+    """Faust's producer, and a way to send many records together: a future for each would cost more than counting it."""
+
+    async def send_together(self, topic: str, records: Iterable[Record]) -> "list[asyncio.Future[object]]":
+        """Send the records in order to one partition; return futures that are done when they are acknowledged."""
+        producer = self._ensure_producer()
+        partition = min(await producer.partitions_for(topic))
+        futures = []
+        batch = producer.create_batch()
+        for record in records:
+            while batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+                assert batch.record_count(), "one record always fits"
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+        if batch.record_count():
+            futures.append(await producer.send_batch(batch, topic, partition=partition))
+        return futures
+
+
 class Transport(driver.Transport):
     """`kafka-batch://`: see the module."""
 
     Consumer = Consumer
+    Producer = Producer

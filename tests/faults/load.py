@@ -79,11 +79,11 @@ class Carousel:
         return raw.split(b"\0")
 
 
-def fill(bootstrap: str, topic: str, records: Iterator[Record], number: int, at_ms: int = 0) -> None:
-    """Write the next `number` records as fast as it goes, with the clock as their timestamp or with `at_ms`."""
+def fill(bootstrap: str, topic: str, records: Iterator[Record], number: int) -> None:
+    """Write the next `number` records as fast as it goes."""
     producer = _producer(bootstrap)
     for count, record in enumerate(islice(records, number)):
-        _produce(producer, topic, record, at_ms)
+        _produce(producer, topic, record)
         if count % 1_000 == 0:
             producer.poll(0)
     assert producer.flush(120) == 0
@@ -138,10 +138,10 @@ def _producer(bootstrap: str) -> Producer:
     )
 
 
-def _produce(producer: Producer, topic: str, record: Record, at_ms: int = 0) -> None:
+def _produce(producer: Producer, topic: str, record: Record) -> None:
     while True:
         try:
-            producer.produce(topic, record.value, record.key, timestamp=at_ms)
+            producer.produce(topic, record.value, record.key)
         except BufferError:
             producer.poll(0.1)
         else:

@@ -13,15 +13,12 @@ from stream_app.worker.app import rules_of
 from tests.fleet import Stored
 
 
-def compare(settings: Settings, stored: Stored, arrived_ms: int) -> str:
-    """Say whether what is stored of every partition is what counting its records singly gives: each cell, each reason.
-
-    `arrived_ms` is the timestamp that all records were sent with.
-    """
+def compare(settings: Settings, stored: Stored) -> str:
+    """Say whether each cell, outcome and reason stored of every partition is what counting its records singly gives."""
     refused: Counter[str] = Counter()
     for number in range(settings.kafka.partitions):
         partition = Partition(PLAN, rules_of(settings.counting))
-        for offset, value in enumerate(_values(settings, number)):
+        for offset, (arrived_ms, value) in enumerate(_records(settings, number)):
             partition.process((Span(offset, arrived_ms, (value,)),))
         fields, _ = partition.take_changes()
         theirs = {name.decode(): value for name, value in stored.fields(number).items()}
@@ -41,18 +38,18 @@ def _cells(fields: Mapping[str, bytes]) -> dict[str, dict[int, list[int]]]:
     return {name: layout.unpack_rows(fields[name]) for name in layout.unpack_directory(fields[layout.DIRECTORY])}
 
 
-def _values(settings: Settings, partition: int) -> list[bytes | None]:
-    """Return the values of a partition, in log order; its offsets have no holes."""
+def _records(settings: Settings, partition: int) -> list[tuple[int, bytes | None]]:
+    """Return when the records of a partition arrived and what they say, in log order; its offsets have no holes."""
     options = {"bootstrap.servers": settings.kafka.bootstrap, "group.id": "nobody", "enable.auto.commit": False}
     consumer = Consumer(options)
     try:
         at = TopicPartition(settings.kafka.events_topic, partition, 0)
         _, end = consumer.get_watermark_offsets(at, timeout=10)
         consumer.assign([at])
-        values: list[bytes | None] = []
-        while len(values) < end:
-            values += [message.value() for message in consumer.consume(10_000, timeout=1)]
-        return values
+        records: list[tuple[int, bytes | None]] = []
+        while len(records) < end:
+            records += [(message.timestamp()[1], message.value()) for message in consumer.consume(10_000, timeout=1)]
+        return records
     finally:
         consumer.close()
 

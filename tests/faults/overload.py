@@ -186,15 +186,15 @@ def mutated(seed: int, directory: Path) -> Figures:
     with Stage(directory) as stage:
         for topic, records in (("clean", carousel.records()), ("mutated", _mutated(carousel.records(), seed))):
             ensure_topics(KafkaSettings(bootstrap=stage.broker.bootstrap, events_topic=topic))
-            fill(stage.broker.bootstrap, topic, records, MUTATED_OF, now)
+            fill(stage.broker.bootstrap, topic, records, MUTATED_OF)
         for number in range(2 * ROUNDS):
             topic = ("clean", "mutated", "mutated", "clean")[number % 4]
             with Fleet(stage.prepare(topic), directory) as fleet:
                 done = stage.count(fleet, MUTATED_OF)
                 restarts += not done.ended
                 seconds[topic].append(done.seconds)
-                if topic == "mutated" and not verdicts:
-                    verdicts.add(compare(fleet.settings, fleet.stored, now))
+                if topic == "mutated" and not any(verdicts):
+                    verdicts.add(compare(fleet.settings, fleet.stored))
                 outcomes = fleet.stored.outcomes()
                 verdicts.add("" if outcomes.total() == MUTATED_OF else f"WRONG: {outcomes}")
         verdict = "; ".join(sorted(filter(None, verdicts)))

@@ -118,8 +118,8 @@ class Worker:
             late_topic="late",
         )
 
-    async def _send(self, *_: Any) -> "asyncio.Future[object]":
-        return self.sent
+    async def _send(self, *_: Any) -> "list[asyncio.Future[object]]":
+        return [self.sent]
 
     async def claim(self) -> "Worker":
         await self.checkpoints.claim(self.log.assigned)
