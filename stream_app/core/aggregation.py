@@ -20,7 +20,7 @@ from stream_app.core.panes import (
 from stream_app.core.tally import Occasion, Plan, add_into, subtract_from
 
 Rows = dict[int, list[int]]
-COLD_AFTER_MS: Final = 900_000
+COLD_AFTER_MS: Final = 300_000
 """A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
 
 

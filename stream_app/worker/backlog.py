@@ -13,9 +13,10 @@ from faust.types import TP
 from stream_app.worker.batches import RecordBatch
 
 RECORD_COST: Final = 64
-PARTITION_BYTES: Final = 8 * 2**20
-TOTAL_BYTES: Final = 32 * 2**20
-SCARCE_BYTES: Final = 2**20
+PARTITION_BYTES: Final = 2 * 2**20
+TOTAL_BYTES: Final = 8 * 2**20
+"""Some 20,000 records: a third of a second of counting."""
+SCARCE_BYTES: Final = 2**19
 """In place of the total while the process is short of memory: about one fetch at a time."""
 
 Standing = tuple[int, int]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.measure", description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=MEASUREMENTS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--kills", type=int, default=recovery.KILLS, help="of takeover; half as many are asked to leave"
+    )
     given = parser.parse_args(arguments)
+    measurements = MEASUREMENTS | {"takeover": partial(recovery.takeover, kills=given.kills)}
     described, began = machine(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lynceus-measure-", ignore_cleanup_errors=True) as name:
-        figures = MEASUREMENTS[given.what](given.seed, Path(name))
+        figures = measurements[given.what](given.seed, Path(name))
     seconds = time.monotonic() - began
     sys.stdout.write(f"{given.what}, seed {given.seed}, {seconds:.0f} s; {described}\n{figures}\n")
     return int(not figures.is_met)

@@ -22,7 +22,7 @@ from tests.faults.load import Carousel, Tap
 
 SESSION_S: Final = 10.0
 RATE: Final = 2_000
-KILLS, LEAVES = 20, 10
+KILLS: Final = 20
 OUTAGES_S: Final = (0.0, 2.0, 10.0)
 ROLLBACKS: Final = 5
 PATIENCE_S: Final = 60.0
@@ -97,12 +97,12 @@ def _shop(seed: int, directory: Path) -> Iterator[Shop]:
                 shop.tap.close()
 
 
-def takeover(seed: int, directory: Path) -> Figures:
+def takeover(seed: int, directory: Path, kills: int = KILLS) -> Figures:
     """Kill one of two workers, again and again; then ask one to leave, again and again."""
     killed, left, statuses = [], [], []
     with _shop(seed, directory) as shop:
         ground = shop.ground
-        for _ in range(KILLS):
+        for _ in range(kills):
             worker = ground.chance.choice(ground.running)
             theirs = shop.of(worker)
             worker.kill()
@@ -116,7 +116,7 @@ def takeover(seed: int, directory: Path) -> Figures:
             ground.start_worker()
             shop.settle()
         released, replayed = len(_told(ground, "released")), 0
-        for _ in range(LEAVES):
+        for _ in range(kills // 2):
             worker = ground.chance.choice(ground.running)
             began = time.monotonic()
             os.kill(worker.pid, signal.SIGTERM)
@@ -129,8 +129,8 @@ def takeover(seed: int, directory: Path) -> Figures:
     return Figures(
         f"two workers, session time-out {SESSION_S:g} s, {RATE:,} records/s",
         {
-            f"{KILLS} x kill -9, seconds until the other counts all partitions": spread(killed),
-            f"{LEAVES} x SIGTERM, seconds until it has ended": spread(left),
+            f"{kills} x kill -9, seconds until the other counts all partitions": spread(killed),
+            f"{kills // 2} x SIGTERM, seconds until it has ended": spread(left),
             "exit statuses": ", ".join(sorted({str(status) for status in statuses})),
             "records replayed after SIGTERM": str(replayed),
             "counted": verdict,

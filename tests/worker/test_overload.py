@@ -2,14 +2,19 @@
 
 import gc
 import weakref
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 from faust.types import TP
 
 from producers.topics import ensure_topics
-from stream_app.core.attribution import Rules
+from stream_app.core.aggregation import COLD_AFTER_MS, Cells
+from stream_app.core.attribution import Joins, Rules
+from stream_app.core.memory import Bound, Remembered
+from stream_app.core.panes import FINE_RETENTION_MS, PANE_MS
 from stream_app.core.processor import Partition, Span
+from stream_app.core.tally import Occasion
 from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import KafkaSettings, WorkerSettings
 from stream_app.worker.app import OVER_MEMORY_STATUS
@@ -18,6 +23,7 @@ from stream_app.worker.batches import RecordBatch
 from stream_app.worker.memory import Memory, judge
 from tests.fleet import fleet, make_settings, send, shop_events
 from tests.recount import read, recount
+from tests.timelines import T0
 
 PARTITIONS = [TP("events", number) for number in range(8)]
 
@@ -102,6 +108,36 @@ def test_a_state_that_is_dropped_is_freed_at_once() -> None:
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_a_pane_that_goes_cold_is_packed() -> None:
+    """However many panes there are, only those of the last minutes are lists, also where nothing changes any more."""
+    cells = Cells(PLAN)
+    for start in range(0, 100 * PANE_MS, PANE_MS):
+        cells.floor_ms = T0 + start - FINE_RETENTION_MS
+        cells.add(T0 + start, 0, Occasion.CLICK, None)
+        cells.take_changes()
+    packed = sum(isinstance(rows, bytes) for rows in cells.panes.values())
+    assert (len(cells.panes), packed) == (100, 99 - COLD_AFTER_MS // PANE_MS)
+
+
+def test_clicks_are_forgotten_with_their_impressions() -> None:
+    """A click means nothing without its impression: it never outlives the table where that is looked for."""
+    joins = Joins(Rules())
+    joins.clicks.put(1, (T0, 2))
+    joins.impressions.rotate()
+    joins.impressions.rotate()
+    assert (1 in joins.clicks, joins.clicks.forgotten) == (False, 0)
+
+
+def test_a_restart_needs_no_more_memory() -> None:
+    """Equal values are one object, as they were when they were put."""
+    table, again = (Remembered("ids", Bound(100, 1_000), itemgetter(0), append_only=True) for _ in range(2))
+    for key in range(6):
+        table.put(key, (T0, 1))
+        chunks = table.take_fresh()
+    again.restore(0, 0, 0, {(0, 0): chunks["j:ids:0:0"]})
+    assert ({id(value) for value in again.newer.values()}, again.newer) == ({id(again.newer[0])}, table.newer)
 
 
 def test_a_worker_over_its_cap_leaves_in_order(kafka_settings: KafkaSettings, redis_url: str, tmp_path: Path) -> None:
