@@ -1,6 +1,6 @@
 """Recovery and overload, measured: what docs/reliability.md says in seconds and megabytes.
 
-    python -m tests.faults.measure takeover|redis-back|spike|mutated|cardinality|backlog [--seed N]
+    python -m tests.faults.measure takeover|redis-back|spike|mutated|cardinality|backlog [--seed N] [--scale X]
 
 Each starts a Kafka, a Redis and workers of its own and takes a few minutes; run one at a time. The summary is text that
 can be pasted; the exit status says whether every requirement was met.
@@ -11,14 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.faults import overload, recovery
 from tests.faults.figures import Figures, machine
 
-MEASUREMENTS: Final[dict[str, Callable[[int, Path], Figures]]] = {
+MEASUREMENTS: Final[dict[str, Callable[[int, Path, float], Figures]]] = {
     "takeover": recovery.takeover,
     "redis-back": recovery.redis_back,
     "spike": overload.spike,
@@ -34,13 +33,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("what", choices=MEASUREMENTS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--kills", type=int, default=recovery.KILLS, help="of takeover; half as many are asked to leave"
+        "--scale", type=float, default=1.0, help="of the number of faults and records: 0.1 for a glance"
     )
     given = parser.parse_args(arguments)
-    measurements = MEASUREMENTS | {"takeover": partial(recovery.takeover, kills=given.kills)}
     described, began = machine(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lynceus-measure-", ignore_cleanup_errors=True) as name:
-        figures = measurements[given.what](given.seed, Path(name))
+        figures = MEASUREMENTS[given.what](given.seed, Path(name), given.scale)
     seconds = time.monotonic() - began
     sys.stdout.write(f"{given.what}, seed {given.seed}, {seconds:.0f} s; {described}\n{figures}\n")
     return int(not figures.is_met)

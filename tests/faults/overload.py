@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple, Self
 
+import psutil
 import redis
 
 from producers.topics import ensure_topics
@@ -46,6 +47,7 @@ class Counted(NamedTuple):
     """What one worker did with a topic that was filled before."""
 
     seconds: float
+    cpu_s: float
     rss_mb: float
     ended: bool
 
@@ -91,9 +93,12 @@ class Stage:
         """Let a worker count so many records; the clock runs from its first claim."""
         worker = fleet.start()
         fleet.wait(lambda: bool(fleet.stored.heads()), "the first claim")
-        began = time.monotonic()
+        process = psutil.Process(worker.pid)
+        began, before = time.monotonic(), process.cpu_times()
         wait(fleet, worker, records)
-        return Counted(time.monotonic() - began, high_water_mb(worker.pid), worker.is_running)
+        times = process.cpu_times()
+        cpu_s = times.user + times.system - before.user - before.system
+        return Counted(time.monotonic() - began, cpu_s, high_water_mb(worker.pid), worker.is_running)
 
     def slow(self) -> str:
         """Say how many commands took Redis longer than the bound, and how long the longest."""
@@ -111,7 +116,7 @@ def wait(fleet: Fleet, worker: Child, records: int) -> None:
         time.sleep(0.02)  # what is stored is polled: Redis has nothing to wake us with
 
 
-def spike(seed: int, directory: Path) -> Figures:
+def spike(seed: int, directory: Path, scale: float) -> Figures:
     """Pour at a steady rate, ten times as much for a minute, then steadily again."""
     carousel = Carousel(seed, time.time_ns() // 1_000_000 - AGO_MS, SESSIONS_PER_S)
     with Stage(directory) as stage, Fleet(stage.prepare("spike"), directory) as fleet:
@@ -122,7 +127,7 @@ def spike(seed: int, directory: Path) -> Figures:
         time.sleep(10)  # the steady rate before the burst is part of what is measured
         before_mb, poured = high_water_mb(worker.pid), tap.sent
         began, deepest, tap.rate = time.monotonic(), 0, BASE * FACTOR
-        while (lasted := time.monotonic() - began) < SPIKE_S:
+        while (lasted := time.monotonic() - began) < SPIKE_S * scale:
             deepest = max(deepest, tap.sent - fleet.stored.applied())
             time.sleep(0.1)
         tap.rate, poured = BASE, tap.sent - poured
@@ -146,7 +151,7 @@ def spike(seed: int, directory: Path) -> Figures:
             "counted": f"{sent:,} records, {verdict}",
         }
     return Figures(
-        f"one worker, 8 partitions, {BASE:,} records/s, {FACTOR} times as many for {SPIKE_S:.0f} s",
+        f"one worker, 8 partitions, {BASE:,} records/s, {FACTOR} times as many for {SPIKE_S * scale:.0f} s",
         told,
         {
             f"RSS <= {RSS_MB} MB": rss <= RSS_MB,
@@ -157,55 +162,60 @@ def spike(seed: int, directory: Path) -> Figures:
     )
 
 
-def backlog(seed: int, directory: Path) -> Figures:
+def backlog(seed: int, directory: Path, scale: float) -> Figures:
     """Fill a topic with an hour's events, then start a worker."""
+    number = round(BACKLOG * scale)
     carousel = Carousel(seed, time.time_ns() // 1_000_000 - AGO_MS, SESSIONS_PER_S)
     with Stage(directory) as stage, Fleet(stage.prepare("backlog"), directory) as fleet:
-        fill(stage.broker.bootstrap, "backlog", carousel.records(), BACKLOG)
-        done = stage.count(fleet, BACKLOG)
-        verdict = difference(fleet.stored, *carousel.expected(BACKLOG))
+        fill(stage.broker.bootstrap, "backlog", carousel.records(), number)
+        done = stage.count(fleet, number)
+        verdict = difference(fleet.stored, *carousel.expected(number))
         told = {
-            "seconds to catch up": f"{done.seconds:.1f} ({BACKLOG / done.seconds:,.0f} records/s)",
+            "seconds to catch up": f"{done.seconds:.1f} ({number / done.seconds:,.0f} records/s)",
             "max RSS": f"{done.rss_mb:.0f} MB",
             "Redis": stage.slow(),
-            "counted": f"{BACKLOG:,} records, {verdict}",
+            "counted": f"{number:,} records, {verdict}",
         }
     return Figures(
-        "one worker, 8 partitions, an hour at 1,000 records/s waiting for it",
+        f"one worker, 8 partitions, {number:,} records waiting for it",
         told,
         {f"RSS <= {RSS_MB} MB": done.rss_mb <= RSS_MB, "exact": "exact" in verdict},
     )
 
 
-def mutated(seed: int, directory: Path) -> Figures:
+def mutated(seed: int, directory: Path, scale: float) -> Figures:
     """Count the same records clean and with mutated bytes in one of twenty, in turn."""
+    number = round(MUTATED_OF * scale)
     now = time.time_ns() // 1_000_000
     carousel = Carousel(seed, now - _AGO_MS + 100_000, SESSIONS_PER_S * 2)
     seconds: dict[str, list[float]] = {"clean": [], "mutated": []}
+    cpu: dict[str, list[float]] = {"clean": [], "mutated": []}
     restarts, verdicts = 0, set()
     with Stage(directory) as stage:
         for topic, records in (("clean", carousel.records()), ("mutated", _mutated(carousel.records(), seed))):
             ensure_topics(KafkaSettings(bootstrap=stage.broker.bootstrap, events_topic=topic))
-            fill(stage.broker.bootstrap, topic, records, MUTATED_OF)
-        for number in range(2 * ROUNDS):
-            topic = ("clean", "mutated", "mutated", "clean")[number % 4]
+            fill(stage.broker.bootstrap, topic, records, number)
+        for turn in range(2 * ROUNDS):
+            topic = ("clean", "mutated", "mutated", "clean")[turn % 4]
             with Fleet(stage.prepare(topic), directory) as fleet:
-                done = stage.count(fleet, MUTATED_OF)
+                done = stage.count(fleet, number)
                 restarts += not done.ended
                 seconds[topic].append(done.seconds)
+                cpu[topic].append(done.cpu_s)
                 if topic == "mutated" and not any(verdicts):
                     verdicts.add(compare(fleet.settings, fleet.stored))
                 outcomes = fleet.stored.outcomes()
-                verdicts.add("" if outcomes.total() == MUTATED_OF else f"WRONG: {outcomes}")
+                verdicts.add("" if outcomes.total() == number else f"WRONG: {outcomes}")
         verdict = "; ".join(sorted(filter(None, verdicts)))
     ratio = median(seconds["clean"]) / median(seconds["mutated"])
-    rates = {topic: ", ".join(f"{MUTATED_OF / s:,.0f}" for s in of) for topic, of in seconds.items()}
+    rates = {topic: ", ".join(f"{number / s:,.0f}" for s in of) for topic, of in seconds.items()}
     return Figures(
-        f"one worker, 8 partitions, {MUTATED_OF:,} records; 1 to 4 bytes changed in {MUTATED:.0%} of them",
+        f"one worker, 8 partitions, {number:,} records; 1 to 4 bytes changed in {MUTATED:.0%} of them",
         {
             "clean, records/s": rates["clean"],
             "mutated, records/s": rates["mutated"],
             "ratio of the medians": f"{ratio:.3f}",
+            "the same by CPU time of the worker": f"{median(cpu['clean']) / median(cpu['mutated']):.3f}",
             "workers that ended": str(restarts),
             "counted": verdict,
         },
@@ -225,33 +235,34 @@ def _mutated(records: Iterator[Record], seed: int) -> Iterator[Record]:
             yield record
 
 
-def cardinality(seed: int, directory: Path) -> Figures:
+def cardinality(seed: int, directory: Path, scale: float) -> Figures:
     """Count a million distinct items of as many users, then a million distinct slices."""
     told, met = {}, {}
+    number = round(DISTINCT * scale)
     start = time.time_ns() // 1_000_000 - AGO_MS
     with Stage(directory) as stage:
         for topic, records in (("items", _items(seed, start)), ("slices", _slices(seed, start))):
             with Fleet(stage.prepare(topic), directory) as fleet:
-                fill(stage.broker.bootstrap, topic, records, DISTINCT)
-                done = stage.count(fleet, DISTINCT)
+                fill(stage.broker.bootstrap, topic, records, number)
+                done = stage.count(fleet, number)
                 heads = fleet.stored.heads()
                 totals = fleet.stored.totals()
                 counted = sum(counts["impressions"] for counts in totals.values())
                 others = sum(counts["impressions"] for (surface, _), counts in totals.items() if surface == OTHER)
                 forgotten = sum(of.forgotten for head in heads for of in head.remembered.values())
                 overflowed = sum(head.overflowed for head in heads)
-                told[f"{DISTINCT:,} {topic}"] = (
-                    f"max RSS {done.rss_mb:.0f} MB, {DISTINCT / done.seconds:,.0f} records/s, "
+                told[f"{number:,} {topic}"] = (
+                    f"max RSS {done.rss_mb:.0f} MB, {number / done.seconds:,.0f} records/s, "
                     f"{overflowed:,} counted under other ({others:,} without their surface), "
                     f"{forgotten:,} remembered entries made room, "
                     f"{fleet.stored.slices()} slices stored, {counted:,} impressions in all cells"
                 )
                 whole = 8 * fleet.settings.counting.max_slices
                 met[f"{topic}: RSS <= {RSS_MB} MB"] = done.rss_mb <= RSS_MB
-                met[f"{topic}: nothing lost"] = counted == DISTINCT == Counter(fleet.stored.outcomes())["counted"]
-                met[f"{topic}: overflow counted"] = overflowed == (DISTINCT - whole if topic == "slices" else 0)
+                met[f"{topic}: nothing lost"] = counted == number == Counter(fleet.stored.outcomes())["counted"]
+                met[f"{topic}: overflow counted"] = overflowed == (number - whole if topic == "slices" else 0)
         told["Redis"] = stage.slow()
-    return Figures(f"one worker, 8 partitions, {DISTINCT:,} impressions each of another user and item", told, met)
+    return Figures(f"one worker, 8 partitions, {number:,} impressions each of another user and item", told, met)
 
 
 def _items(seed: int, start_ms: int) -> Iterator[Record]:

@@ -24,7 +24,7 @@ SESSION_S: Final = 10.0
 RATE: Final = 2_000
 KILLS: Final = 20
 OUTAGES_S: Final = (0.0, 2.0, 10.0)
-ROLLBACKS: Final = 5
+OUTAGES, ROLLBACKS = 3, 5
 PATIENCE_S: Final = 60.0
 
 
@@ -97,9 +97,10 @@ def _shop(seed: int, directory: Path) -> Iterator[Shop]:
                 shop.tap.close()
 
 
-def takeover(seed: int, directory: Path, kills: int = KILLS) -> Figures:
+def takeover(seed: int, directory: Path, scale: float) -> Figures:
     """Kill one of two workers, again and again; then ask one to leave, again and again."""
     killed, left, statuses = [], [], []
+    kills = max(2, round(KILLS * scale))
     with _shop(seed, directory) as shop:
         ground = shop.ground
         for _ in range(kills):
@@ -144,15 +145,16 @@ def takeover(seed: int, directory: Path, kills: int = KILLS) -> Figures:
     )
 
 
-def redis_back(seed: int, directory: Path) -> Figures:
+def redis_back(seed: int, directory: Path, scale: float) -> Figures:
     """Take Redis away for a while; then let it go back in time, idle and under load."""
     told: dict[str, str] = {}
     worst = noticed = 0.0
+    outages, rollbacks = max(1, round(OUTAGES * scale)), max(1, round(ROLLBACKS * scale))
     with _shop(seed, directory) as shop:
         ground = shop.ground
         for outage in OUTAGES_S:
             seconds = []
-            for _ in range(3):
+            for _ in range(outages):
                 ground.redis.kill()
                 time.sleep(outage)  # how long it is away is what is varied here
                 ground.redis.start()
@@ -165,12 +167,11 @@ def redis_back(seed: int, directory: Path) -> Figures:
                 seconds.append(shop.wait(has_advanced, "counting goes on"))
                 shop.settle()
             worst = max(worst, *seconds)
-            told[f"Redis away {outage:g} s, 3 x: seconds from its first PONG until all partitions advance"] = spread(
-                seconds
-            )
+            what = f"Redis away {outage:g} s, {outages} x: seconds from its first PONG until all partitions advance"
+            told[what] = spread(seconds)
         for is_idle in (False, True):
             seconds, repaired = [], []
-            for _ in range(ROLLBACKS):
+            for _ in range(rollbacks):
                 copy, old = ground.copy_redis(), shop.nonces()
                 reached = shop.tap.sent
 
@@ -197,10 +198,10 @@ def redis_back(seed: int, directory: Path) -> Figures:
                 shop.settle()
             noticed = max(noticed, *seconds)
             kind = "idle" if is_idle else "under load"
-            told[f"Redis rolled back {kind}, {ROLLBACKS} x: seconds from PONG until noticed by every owner"] = spread(
+            told[f"Redis rolled back {kind}, {rollbacks} x: seconds from PONG until noticed by every owner"] = spread(
                 seconds
             )
-            told[f"Redis rolled back {kind}, {ROLLBACKS} x: seconds until counted again"] = spread(repaired)
+            told[f"Redis rolled back {kind}, {rollbacks} x: seconds until counted again"] = spread(repaired)
         verdict = told["counted"] = shop.finish()
     return Figures(
         f"two workers, {RATE:,} records/s, appendfsync everysec",
