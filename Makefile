@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench simulate chaos soak clean
+.PHONY: help demo test lint format lock bench simulate chaos soak measure clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ chaos: ## faults all the time, then every cell recounted (MINUTES=10 SEED=1)
 soak: ## a steady rate for long: memory of worker and Redis, minute by minute (HOURS=1)
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m tests.faults.chaos --soak-hours $(or $(HOURS),1) --seed $(or $(SEED),1) $(ARGS)
+
+measure: ## recovery and overload in seconds and MB (ARGS="takeover", redis-back, spike, mutated, cardinality, backlog)
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m tests.faults.measure $(ARGS)
 
 lock: ## resolve the locks anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \

@@ -122,7 +122,8 @@ class CountingSettings(_Group):
     lateness_s: Annotated[int, Field(ge=0, le=3_600)] = 300
     future_s: Annotated[int, Field(ge=0, le=3_600)] = 60
     max_slices: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    max_remembered: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
+    # Half of it, a generation, is what just fits into a dictionary of 2**17 places: one more would double it.
+    max_remembered: Annotated[int, Field(ge=1_000, le=10_000_000)] = 174_000
 
 
 class WorkerSettings(_Group):
@@ -131,6 +132,7 @@ class WorkerSettings(_Group):
     flush_interval_s: Annotated[float, Field(ge=0.05, le=10)] = 0.5
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9101
+    memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 512
 
 
 class ServerSettings(_Group):

@@ -122,6 +122,12 @@ class Stored:
         """Return the reasons of all partitions."""
         return sum((Counter(head.rejected) for head in self.heads()), Counter())
 
+    def slices(self) -> int:
+        """Return how many slices all partitions keep."""
+        partitions = range(self._settings.kafka.partitions)
+        stored = (self.fields(partition).get(layout.SLICES.encode()) for partition in partitions)
+        return sum(len(layout.unpack_slices(packed)) for packed in stored if packed)
+
     def totals(self) -> dict[tuple[str, str], dict[str, int]]:
         """Return all cells added up by (surface, arm), zeros left out."""
         sums: dict[tuple[str, str], Tally] = {}

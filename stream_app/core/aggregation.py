@@ -20,7 +20,7 @@ from stream_app.core.panes import (
 from stream_app.core.tally import Occasion, Plan, add_into, subtract_from
 
 Rows = dict[int, list[int]]
-COLD_AFTER_MS: Final = 900_000
+COLD_AFTER_MS: Final = 300_000
 """A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
 
 
@@ -42,6 +42,7 @@ class Cells:
         "_groups",
         "_groups_start",
         "_moved",
+        "_open",
         "_plan",
         "_removed",
         "_steps",
@@ -65,6 +66,7 @@ class Cells:
         self.sequence = 0
         self.sequences: dict[str, int] = {}
         self._moved: Rows = {}
+        self._open: set[int] = set()
         self._removed: list[str] = []
         self._current_start = -1
         self._current: Rows = {}
@@ -177,6 +179,11 @@ class Cells:
                 if tier is self.panes and start < cold:
                     tier[start] = packed
             changed.clear()
+        # Also a pane that nothing has changed since it went cold: else a day of them would stay unpacked.
+        for start in [start for start in self._open if start < cold]:
+            self._open.discard(start)
+            if isinstance(left := self.panes.get(start), dict):
+                self.panes[start] = cells.pack_rows(left)
         if len(self.hours) > 2:
             newest = max(self.hours)
             for start, hour in self.hours.items():
@@ -230,6 +237,8 @@ class Cells:
             rows = tier[start] = cells.unpack_rows(rows)
         if start not in changed:
             changed.add(start)
+            if tier is self.panes:
+                self._open.add(start)
             for number, tally in rows.items():
                 subtract_from(self._moved.setdefault(number, [0] * self._plan.width), tally)
         return rows

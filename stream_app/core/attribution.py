@@ -13,8 +13,10 @@ Consent: without `analytics` an event counts in totals and is joined by its deci
 user or the session. Bots and tests are counted apart and leave no state.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
@@ -31,11 +33,11 @@ from stream_app.core.events import (
     Impression,
     Order,
 )
-from stream_app.core.memory import Bound, Remembered
+from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
+from stream_app.core.panes import pane_start
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Money, Occasion
 
-_MASK: Final = 2**64 - 1
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
 """How long an assignment speaks for a user whose events name no arm."""
@@ -57,17 +59,41 @@ class Rules(NamedTuple):
     lateness_ms: int = 300_000
     future_ms: int = 60_000
     max_slices: int = 1_000
-    max_remembered: int = 200_000
+    max_remembered: int = 174_000
+
+
+class Shown(NamedTuple):
+    """What is remembered of an impression.
+
+    It is kept as packed bytes, 64 of memory: a tuple and its integers take 176, and this is most of what there is.
+    """
+
+    at_ms: int
+    slice_number: int
+    exposure: int
+    user: int
+
+
+_SHOWN: Final = struct.Struct(">qIQQ")
+_pack: Final = _SHOWN.pack
+
+
+def _unpack(packed: bytes) -> Shown:
+    return Shown(*_SHOWN.unpack(packed))
+
+
+def _shown_at(packed: bytes) -> int:
+    return int.from_bytes(packed[:8])
 
 
 class Joins:
-    """What one partition remembers for attribution: bounded tables keyed by 64-bit hashes.
+    """What one partition remembers for attribution: bounded tables keyed by 60-bit hashes.
 
     ids          event id                 -> (pane,)
-    impressions  decision and item        -> (at, slice, session exposure, user); also the decision's first, by itself
+    impressions  decision and item        -> Shown, packed; also the decision's first, by itself
     clicks       impression               -> (at, user)
     waiting      impression not yet seen  -> (at of the click, user)
-    exposures    session, surface and arm -> (at, slice) of the first impression
+    exposures    session, surface and arm -> (pane, slice) of the first impression
     spent        exposure that converted  -> (at, revenue so far in minor units)
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
@@ -79,33 +105,42 @@ class Joins:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         capacity = rules.max_remembered // 2
+        # An impression takes two places and begins at most one session: half as many sessions reach as far back.
+        sessions = capacity // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
-        def table(name: str, horizon_ms: int, *, append_only: bool = False) -> Remembered:
-            return Remembered(name, Bound(capacity, horizon_ms), append_only=append_only)
+        def table(
+            name: str, horizon_ms: int, capacity: int = capacity, *, append_only: bool = False
+        ) -> Remembered[tuple[int, ...]]:
+            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0), append_only=append_only)
 
         self.ids = table("ids", join_ms, append_only=True)
-        self.impressions = table("impressions", join_ms, append_only=True)
+        self.impressions: Remembered[bytes] = Remembered(
+            "impressions", Bound(capacity, join_ms), _shown_at, append_only=True
+        )
         self.clicks = table("clicks", join_ms, append_only=True)
+        # A click is looked for where its impression was found, and only there.
+        self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
-        self.exposures = table("exposures", join_ms, append_only=True)
-        self.spent = table("spent", join_ms)
-        self.sessions = table("sessions", rules.session_gap_ms * 4)
+        self.exposures = table("exposures", join_ms, sessions, append_only=True)
+        self.spent = table("spent", join_ms, sessions)
+        self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
 
     @property
-    def tables(self) -> Sequence[Remembered]:
+    def tables(self) -> Sequence[Remembered[Any]]:
         """All tables, in a fixed order."""
         return (
             self.ids, self.impressions, self.clicks, self.waiting,
             self.exposures, self.spent, self.sessions, self.arms,
         )  # fmt: skip
 
-    def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered, int]]:
+    def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
         """Yield each table with the event time from which on its entries still matter."""
         rules = self.rules
         conversion_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
-        for table in (self.impressions, self.clicks, self.exposures, self.spent):
+        yield self.impressions, watermark_ms - conversion_ms
+        for table in (self.clicks, self.exposures, self.spent):
             yield table, watermark_ms - conversion_ms
         # A duplicate of a sealed pane would be late anyway: forgetting its id can change no count.
         yield self.ids, sealed_before_ms
@@ -147,18 +182,26 @@ class Attribution:
         self._add, self._gather = cells.add, cells.gather
         self._numbers = slices.numbers
         self._mixes: list[int] = []
+        self._places: dict[int, tuple[int, int]] = {}
+        self._places_of = -1
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
-        known: dict[type[Event], Callable[..., bool]] = {
+
+    def credits(self) -> dict[type[Event], Callable[..., bool]]:
+        """Return by type of event what credits it: False when nothing was found that earned it. Not for bots and tests.
+
+        To be asked for and let go: kept here, its bound methods would be a cycle, and the memory of a partition that
+        was given away would wait for the collector, beside that of the next one.
+        """
+        return {
+            **dict.fromkeys(EVENT_TYPES, self._other),
             Impression: self._impression,
             Click: self._click,
             Conversion: self._conversion,
             Order: self._order,
             Assignment: self._assignment,
         }
-        self.credit: dict[type[Event], Callable[..., bool]] = {**dict.fromkeys(EVENT_TYPES, self._other), **known}
-        """By type of event: credit it; False when nothing was found that earned it. Not for bots and tests."""
 
     def exclude(self, event: AnyEvent) -> bool:
         """Count an event of a bot or a test apart."""
@@ -185,22 +228,22 @@ class Attribution:
         self._gather(at, number, event)
         consent = event.consent
         if consent is None or consent.analytics:
-            user = digest(event.user.encode())
-            session = digest(event.session.encode()) if event.session else self._derived_session(at, user)
+            user = digest(event.user.encode()) >> KEY_SHIFT
+            session = digest(event.session.encode()) >> KEY_SHIFT if event.session else self._derived_session(at, user)
             exposure = session ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
             exposures = joins.exposures
             if exposure not in exposures.newer and exposure not in exposures.older:
-                exposures.put(exposure, (at, number))
+                exposures.put(exposure, self._place(at, number))
                 self._add(at, number, SESSION, event)
         else:
             user, exposure = _NO_USER, _NO_SESSION
-        decision = digest(event.decision.encode())
-        shown = decision ^ (digest(event.item.encode()) * 3 & _MASK)
+        decision = digest(event.decision.encode()) >> KEY_SHIFT
+        shown = decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
         impressions = joins.impressions
         newer, older = impressions.newer, impressions.older
         if shown in newer or shown in older:
             return True  # seen again: a further impression; clicks stay with the first one
-        record = (at, number, exposure, user)
+        record = _pack(at, number, exposure, user)
         if decision not in newer and decision not in older:
             impressions.put(decision, record)
         if len(impressions.newer) >= impressions.capacity:
@@ -213,13 +256,20 @@ class Attribution:
             else:
                 seen.put(user, shown, impressions.generation)
         if joins.waiting.newer or joins.waiting.older:
-            self._release(shown, record)
+            self._release(shown, Shown(at, number, exposure, user))
         return True
 
-    def _release(self, key: int, record: tuple[int, ...]) -> None:
+    def _place(self, at: int, number: int) -> tuple[int, int]:
+        """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""
+        start = pane_start(at)
+        if start != self._places_of:
+            self._places_of, self._places = start, {}
+        return self._places.setdefault(number, (start, number))
+
+    def _release(self, key: int, record: Shown) -> None:
         """Credit the click that overtook this impression, if one is waiting and has not been released before."""
         waiting = self.joins.waiting.get(key)
-        if waiting is not None and waiting[0] and self._within_click_window(waiting[0], record[0]):
+        if waiting is not None and waiting[0] and self._within_click_window(waiting[0], record.at_ms):
             self.joins.waiting.put(key, (0, 0))
             self._click_on(key, record, waiting[0])
             self.released += 1
@@ -232,17 +282,18 @@ class Attribution:
         return -self.rules.out_of_orderness_ms <= elapsed <= self.rules.click_window_ms
 
     def _click(self, event: Click) -> bool:
-        key = _pair(digest(event.decision.encode()), event.item)
-        record = self.joins.impressions.get(key)
-        if record is None:
+        key = _pair(digest(event.decision.encode()) >> KEY_SHIFT, event.item)
+        packed = self.joins.impressions.get(key)
+        if packed is None:
             self.joins.waiting.put(key, (event.ts, self._user(event)))
             return False
-        if not self._within_click_window(event.ts, record[0]):
+        record = _unpack(packed)
+        if not self._within_click_window(event.ts, record.at_ms):
             return False
         self._click_on(key, record, event.ts)
         return True
 
-    def _click_on(self, key: int, record: tuple[int, ...], click_ms: int) -> None:
+    def _click_on(self, key: int, record: Shown, click_ms: int) -> None:
         at, number, _, user = record
         if key in self.joins.clicks:
             self._add(at, number, Occasion.REPEAT_CLICK, None)
@@ -255,7 +306,7 @@ class Attribution:
     def _conversion(self, event: Conversion) -> bool:
         key = None
         if event.decision is not None:
-            key = digest(event.decision.encode())
+            key = digest(event.decision.encode()) >> KEY_SHIFT
             if event.item is not None:
                 key = _pair(key, event.item)
         return self._convert(event, key, event.value_minor, event.currency)
@@ -264,7 +315,7 @@ class Attribution:
         quoted = next((line for line in event.lines if line.decision is not None), None)
         key = None
         if quoted is not None and quoted.decision is not None:
-            key = _pair(digest(quoted.decision.encode()), quoted.item)
+            key = _pair(digest(quoted.decision.encode()) >> KEY_SHIFT, quoted.item)
         net = max(0, event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0))
         return self._convert(event, key, net, event.currency)
 
@@ -291,7 +342,7 @@ class Attribution:
             self.joins.spent.put(exposure, (first[0], spent))
         return True
 
-    def _earned(self, event: Event, key: int | None) -> tuple[int, ...] | None:
+    def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""
         if key is not None:
             return self._if_in_window(event.ts, key)
@@ -304,14 +355,17 @@ class Attribution:
                 return record
         return None
 
-    def _if_in_window(self, at_ms: int, key: int) -> tuple[int, ...] | None:
-        record = self.joins.impressions.get(key)
-        if record is None or at_ms < record[0] - self.rules.out_of_orderness_ms:
+    def _if_in_window(self, at_ms: int, key: int) -> Shown | None:
+        packed = self.joins.impressions.get(key)
+        if packed is None:
+            return None
+        record = _unpack(packed)
+        if at_ms < record.at_ms - self.rules.out_of_orderness_ms:
             return None
         click = self.joins.clicks.get(key)
         if click is not None and at_ms - click[0] <= self.rules.click_conversion_window_ms:
             return record
-        return record if at_ms - record[0] <= self.rules.view_conversion_window_ms else None
+        return record if at_ms - record.at_ms <= self.rules.view_conversion_window_ms else None
 
     def _assignment(self, event: Assignment) -> bool:
         if user := self._user(event):
@@ -321,7 +375,7 @@ class Attribution:
 
     def _user(self, event: Event) -> int:
         consent: Consent | None = event.consent
-        return digest(event.user.encode()) if consent is None or consent.analytics else _NO_USER
+        return digest(event.user.encode()) >> KEY_SHIFT if consent is None or consent.analytics else _NO_USER
 
     def _derived_session(self, at: int, user: int) -> int:
         """Return the key of the user's session at `at`, for events that name none: a gap of silence ends it."""
@@ -331,23 +385,24 @@ class Attribution:
         else:
             last, start = at, at
         self.joins.sessions.put(user, (last, start))
-        return (user + start * 0x9E3779B97F4A7C15) & _MASK
+        return (user + start * 0x9E3779B97F4A7C15) & KEY_MASK
 
     def _mix(self, number: int) -> int:
         """Return a key of the slice's surface and arm: an exposure is a session there, whatever else differs."""
         while number >= len(self._mixes):
             slice_ = self.slices.slices[len(self._mixes)]
-            self._mixes.append(digest(f"{slice_.surface}\x1f{slice_.arm}".encode()))
+            self._mixes.append(digest(f"{slice_.surface}\x1f{slice_.arm}".encode()) >> KEY_SHIFT)
         return self._mixes[number]
 
     def _derive_touches(self) -> None:
         impressions, clicks = self.joins.impressions, self.joins.clicks
-        for touches, table, at in ((self._seen, impressions, 3), (self._clicked, clicks, 1)):
-            touches.generation = table.generation
-            for source, target in ((table.older, touches.older), (table.newer, touches.newer)):
-                target.update((value[at], key) for key, value in source.items() if value[at])
+        self._seen.generation, self._clicked.generation = impressions.generation, clicks.generation
+        for shown, seen in ((impressions.older, self._seen.older), (impressions.newer, self._seen.newer)):
+            seen.update((user, key) for key, packed in shown.items() if (user := _unpack(packed).user))
+        for clicked, touched in ((clicks.older, self._clicked.older), (clicks.newer, self._clicked.newer)):
+            touched.update((value[1], key) for key, value in clicked.items() if value[1])
 
 
 def _pair(decision: int, item: str) -> int:
     """Return the key of an item within a decision; unlike XOR alone, the two cannot be exchanged."""
-    return decision ^ (digest(item.encode()) * 3 & _MASK)
+    return decision ^ (digest(item.encode()) * 3 & KEY_MASK)

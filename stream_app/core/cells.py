@@ -25,7 +25,7 @@ import msgspec
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Measure
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
 HEAD, DIRECTORY, SLICES, LAYOUT, ALIVE = "@head", "@dir", "@slices", "@layout", "@alive"
 

@@ -8,18 +8,23 @@ What was put since the last checkpoint is kept in `fresh` and stored as one fram
 generations, read back in order, give the same table again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 CHUNK_BYTES: Final = 65_536
 """A stored chunk is rewritten while it is smaller than this, then closed: few fields, bounded rewriting."""
 
-Value = tuple[int, ...]
+KEY_SHIFT: Final = 4
+KEY_MASK: Final = 2**60 - 1
+"""Keys are 64-bit hashes less four bits: Python keeps an integer of 60 bits in 32 bytes, and one more takes 48."""
+
+Value = TypeVar("Value", tuple[int, ...], bytes)
+"""What stands under a key; one that is put again and again is best one object."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(dict[int, Value]).decode
+_decode = msgspec.msgpack.Decoder(dict[int, tuple[int, ...] | bytes]).decode
 
 
 class Bound(NamedTuple):
@@ -29,14 +34,15 @@ class Bound(NamedTuple):
     horizon_ms: int
 
 
-class Remembered:
-    """A bounded table from 64-bit keys to short integer tuples. Mutable state: all of it, owned by one partition.
+class Remembered(Generic[Value]):
+    """A bounded table from 60-bit keys to short values. Mutable state: all of it, owned by one partition.
 
     With `append_only`, an entry is put once and never replaced: then what is fresh is the end of the newer
     generation (dictionaries keep their order), and nothing has to be noted per record.
     """
 
     __slots__ = (
+        "_at_of",
         "_chunk",
         "_sealed",
         "_stale",
@@ -46,6 +52,7 @@ class Remembered:
         "append_only",
         "bound",
         "capacity",
+        "followers",
         "forgotten",
         "fresh",
         "generation",
@@ -57,8 +64,10 @@ class Remembered:
         "started_ms",
     )
 
-    def __init__(self, name: str, bound: Bound, *, append_only: bool = False) -> None:
+    def __init__(self, name: str, bound: Bound, at_of: Callable[[Value], int], *, append_only: bool = False) -> None:
+        """`at_of` tells the event time of a value."""
         self.name = name
+        self._at_of: Callable[[Value], int] = at_of
         self.append_only = append_only
         self.bound = bound
         self.capacity = bound.capacity
@@ -68,6 +77,8 @@ class Remembered:
         self.generation = 0
         self.started_ms = 0
         self.forgotten = 0
+        self.followers: tuple[Remembered[Any], ...] = ()
+        """Tables whose entries mean nothing without ours: they begin a generation whenever we do."""
         self._chunk = 0
         self._tail = b""
         self._unwritten: dict[str, bytes] = {}
@@ -96,7 +107,7 @@ class Remembered:
             self.fresh[key] = value
 
     def advance(self, now_ms: int, needed_since_ms: int) -> None:
-        """Tell the table the watermark, and since when an entry's event time (its first element) still matters."""
+        """Tell the table the watermark, and since when an entry's event time still matters."""
         self.remind(now_ms, needed_since_ms)
         if not self.started_ms:
             self.started_ms = now_ms
@@ -112,9 +123,14 @@ class Remembered:
 
         It happens at a record, never at a checkpoint, so that it does not depend on when the worker wrote.
         """
+        since, at_of = self.needed_since_ms, self._at_of
+        self.forgotten += sum(at_of(value) >= since for value in self.older.values())
+        self._begin_generation()
+        for follower in self.followers:
+            follower._begin_generation()  # noqa: SLF001  # one of us
+
+    def _begin_generation(self) -> None:
         self._seal_fresh()
-        since = self.needed_since_ms
-        self.forgotten += sum(value[0] >= since for value in self.older.values())
         self.older, self.newer, self._sealed = self.newer, {}, 0
         self.generation += 1
         self.started_ms = self.now_ms
@@ -153,6 +169,8 @@ class Remembered:
     def restore(self, generation: int, started_ms: int, forgotten: int, chunks: dict[tuple[int, int], bytes]) -> None:
         """Rebuild the table from the stored chunks, keyed by (generation, chunk)."""
         self.generation, self.started_ms, self.forgotten = generation, started_ms, forgotten
+        # Equal values are one object again, as when they were put: else a restart would need more memory.
+        values: dict[Any, Any] = {}
         for (owner, number), content in sorted(chunks.items()):
             field = f"j:{self.name}:{owner}:{number}"
             if owner not in (generation, generation - 1):
@@ -161,7 +179,8 @@ class Remembered:
             self._stored.setdefault(owner, set()).add(field)
             target = self.newer if owner == generation else self.older
             for frame in _frames(content):
-                target.update(_decode(frame))
+                entries = _decode(frame)
+                target.update((key, values.setdefault(value, value)) for key, value in entries.items())
             if owner == generation:
                 is_closed = len(content) >= CHUNK_BYTES
                 self._chunk, self._tail = (number + 1, b"") if is_closed else (number, content)

@@ -5,9 +5,9 @@ of the record, the state at its offset and the rules alone: no clock, no chunk b
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
@@ -16,7 +16,7 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.attribution import Attribution, Joins, Rules
 from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
-from stream_app.core.memory import Remembered
+from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import PANE_MS, Watermark
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Plan
@@ -117,9 +117,9 @@ class Partition:
 
     def process(self, spans: Iterable[Span]) -> BatchReport:
         """Apply the records in order. Never raises for what a record says."""
-        report = BatchReport()
+        report, credit = BatchReport(), self.attribution.credits()
         for span in spans:
-            self._apply(span, report)
+            self._apply(span, report, credit)
         report.rejected.update(apart.reason for apart in report.apart if apart.outcome == REJECTED)
         del report.events[Rejected]
         report.records = sum(report.outcomes.values())
@@ -151,13 +151,13 @@ class Partition:
         fields[layout.DIRECTORY] = layout.pack(self.cells.sequences)
         return fields, stale
 
-    def _apply(self, span: Span, report: BatchReport) -> None:
+    def _apply(self, span: Span, report: BatchReport, credit: dict[type[Event], Callable[..., bool]]) -> None:
         # The loop that every record passes: what it needs of others it keeps in locals, and what others changed (a
         # generation of ids, the watermark) it reads again right after it made them change it.
         outcomes, ids = report.outcomes, self.joins.ids
         newer, older, capacity = ids.newer, ids.older, ids.capacity
         attribution, watermark = self.attribution, self.watermark
-        credit, exclude, id_of = attribution.credit, attribution.exclude, digest
+        exclude, id_of = attribution.exclude, digest
         arrived = span.arrived_ms
         future = arrived + self.rules.future_ms
         sealed_before = watermark.sealed_before_ms
@@ -178,7 +178,7 @@ class Partition:
                 if at > future:
                     report.set_apart(span, index, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
                     continue
-                key = id_of(event.id.encode())
+                key = id_of(event.id.encode()) >> KEY_SHIFT
                 if key in newer or key in older:
                     outcomes[DUPLICATE] += 1
                     report.duplicates[type(event)] += 1
@@ -221,5 +221,5 @@ class Partition:
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
 
-    def _needed(self) -> Iterator[tuple[Remembered, int]]:
+    def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:
         return self.joins.needed(self.watermark.at_ms, self.watermark.sealed_before_ms)

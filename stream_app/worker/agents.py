@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -26,13 +26,19 @@ log = structlog.get_logger("lynceus.worker")
 DEAD_LETTER_SAMPLE_BYTES = 1_024
 
 
-class Send(Protocol):
-    """Send a record to Kafka: returns a future that is done when Kafka has acknowledged it."""
+class Kept(NamedTuple):
+    """A record for the dead letters or the late ones."""
 
-    def __call__(
-        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
-    ) -> Awaitable["asyncio.Future[object]"]:
-        """Send it."""
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+class Send(Protocol):
+    """Send records to Kafka together: returns futures that are done when Kafka has acknowledged them."""
+
+    def __call__(self, topic: str, records: Sequence[Kept]) -> Awaitable["list[asyncio.Future[object]]"]:
+        """Send them."""
 
 
 class Counting:
@@ -111,8 +117,12 @@ class Counting:
             head.anchor_offset, head.anchor = last.offset(end), anchor_of(last.values[end], last.arrived_ms)
         head.skipped_offsets = follow - head.first_offset - head.applied
         self._instruments.processed(report, time.perf_counter() - began)
+        kept: dict[str, list[Kept]] = {}
         for apart in report.apart:
-            claim.sending.add(await self._set_apart(claim.tp, apart))
+            topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
+            kept.setdefault(topic, []).append(_kept(claim.tp, apart))
+        for topic, records in kept.items():
+            claim.sending.update(await self._send(topic, records))
 
     def _is_same_log(self, claim: Claim, batch: RecordBatch) -> bool:
         """Compare the record before the claimed position with the one that was counted there."""
@@ -144,12 +154,12 @@ class Counting:
         claim.epoch = self._checkpoints.next_epoch()
         await self._reread(claim.tp, offset, claim.epoch)
 
-    async def _set_apart(self, tp: TP, apart: SetApart) -> "asyncio.Future[object]":
-        where = f"{tp.topic}/{tp.partition}/{apart.offset}".encode()
-        value = apart.value or b""
-        headers = [("reason", apart.reason.encode()), ("detail", apart.detail.encode()), ("version", b"1")]
-        if len(value) > MAX_RECORD_BYTES:
-            headers.append(("sha256", hashlib.sha256(value).hexdigest().encode()))
-            value = value[:DEAD_LETTER_SAMPLE_BYTES]
-        topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
-        return await self._send(topic, where, value, headers)
+
+def _kept(tp: TP, apart: SetApart) -> Kept:
+    where = f"{tp.topic}/{tp.partition}/{apart.offset}".encode()
+    value = apart.value or b""
+    headers = [("reason", apart.reason.encode()), ("detail", apart.detail.encode()), ("version", b"1")]
+    if len(value) > MAX_RECORD_BYTES:
+        headers.append(("sha256", hashlib.sha256(value).hexdigest().encode()))
+        value = value[:DEAD_LETTER_SAMPLE_BYTES]
+    return Kept(where, value, headers)

@@ -1,10 +1,13 @@
 """The Faust app: its settings, its one table, its one agent, and the task that keeps the checkpoints going."""
 
+import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -17,12 +20,13 @@ from stream_app.core.attribution import Rules
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import MEASURES, PLAN
 from stream_app.settings import CountingSettings, Settings
-from stream_app.worker import broker, store
-from stream_app.worker.agents import Counting
+from stream_app.worker import broker, memory, store
+from stream_app.worker.agents import Counting, Kept
 from stream_app.worker.checkpoint import Checkpoints
 from stream_app.worker.instruments import Instruments
+from stream_app.worker.memory import Memory
 from stream_app.worker.tables import StateTable, StateTables
-from stream_app.worker.transport import Consumer
+from stream_app.worker.transport import Consumer, Producer
 from stream_app.worker.vitals import Vitals
 
 log = structlog.get_logger("lynceus.worker")
@@ -35,6 +39,9 @@ STALLED_MS: Final = 30_000
 """With records waiting and none counted for so long, the process ends: a supervisor starts another."""
 STALLED_STATUS: Final = 70
 WATCH_REDIS_EVERY_S: Final = 2.0
+WATCH_MEMORY_EVERY_S: Final = 0.5
+OVER_MEMORY_STATUS: Final = 71
+LEAVE_WITHIN_S: Final = 10.0
 
 
 class _Boot(BootStrategy):
@@ -90,11 +97,13 @@ class App(faust.App):
             consumer_max_fetch_size=512 * 1024,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
+            producer_max_batch_size=256 * 1024,
             web_enabled=False,
             worker_redirect_stdouts=False,
             **broker.credentials(kafka),
         )
         self.settings = settings
+        self.exit_status = 0
         self.events_topic = kafka.events_topic
         self.isolation_level = kafka.isolation
         self.instruments = Instruments()
@@ -147,6 +156,11 @@ class App(faust.App):
         await super().on_shutdown()
         self.vitals.stop()
         await self.redis.aclose()
+        if self.exit_status:
+            # Faust knows one status for an orderly end; a supervisor that restarts on failure must see another.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self.exit_status)
 
 
 def now_ms() -> int:
@@ -177,8 +191,8 @@ def create_app(settings: Settings) -> App:
     partitions = app.Table("partitions", key_type=int, help="state of the partitions held by this worker")
     topic = app.topic(settings.kafka.events_topic, schema=_RawSchema(), internal=True)
 
-    async def send(topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> Any:
-        return await app.producer.send(topic, key, value, None, None, headers)
+    async def send(topic: str, records: Sequence[Kept]) -> "list[asyncio.Future[object]]":
+        return await cast(Producer, app.producer).send_together(topic, records)
 
     async def reread(partition: TP, offset: int, epoch: int) -> None:
         await cast(Consumer, app.consumer).seek_epoch(partition, offset, epoch)
@@ -215,23 +229,53 @@ def create_app(settings: Settings) -> App:
                 log.critical("no progress", partition=stalled.tp.partition, waiting=stalled.end - stalled.position)
                 os._exit(STALLED_STATUS)
 
-    @app.task
-    async def watch_redis() -> None:
-        """Stop counting while Redis is not what the state of record must be."""
-        is_refused = False
-        while not app.should_stop:
-            await app.sleep(WATCH_REDIS_EVERY_S)
-            app.instruments.forgot(app.checkpoints.forgotten())
-            try:
-                await store.check(app.redis, settings.redis.url)
-            except store.UnreachableError:
-                continue  # the claims find that out by themselves
-            except LynceusError as error:
-                is_refused = True
-                app.checkpoints.halt_all(error.message, error.remedy)
-            else:
-                if is_refused:
-                    is_refused = False
-                    app.checkpoints.look_again()
-
+    app.task(_watch_redis)
+    app.task(_watch_memory)
     return app
+
+
+async def _watch_redis(app: App) -> None:
+    """Stop counting while Redis is not what the state of record must be."""
+    is_refused = False
+    while not app.should_stop:
+        await app.sleep(WATCH_REDIS_EVERY_S)
+        app.instruments.forgot(app.checkpoints.forgotten())
+        try:
+            await store.check(app.redis, app.settings.redis.url)
+        except store.UnreachableError:
+            continue  # the claims find that out by themselves
+        except LynceusError as error:
+            is_refused = True
+            app.checkpoints.halt_all(error.message, error.remedy)
+        else:
+            if is_refused:
+                is_refused = False
+                app.checkpoints.look_again()
+
+
+async def _watch_memory(app: App) -> None:
+    """Fetch less ahead while memory is scarce; leave in order before the kernel would do it without asking."""
+    cap = app.settings.worker.memory_mb * 2**20
+    before = Memory.ENOUGH
+    while not app.should_stop:
+        await app.sleep(WATCH_MEMORY_EVERY_S)
+        resident = memory.resident_bytes()
+        now = memory.judge(resident, cap, before)
+        cast(Consumer, app.consumer).thread.backlog.is_scarce = now is not Memory.ENOUGH
+        app.instruments.memory(resident, cap, now)
+        if now is Memory.SCARCE and before is Memory.ENOUGH:
+            log.warning("memory is scarce, fetching less ahead", resident_mb=resident >> 20, cap_mb=cap >> 20)
+        elif now is Memory.OVER:
+            log.critical(
+                "memory is over the cap, leaving in order",
+                resident_mb=resident >> 20,
+                cap_mb=cap >> 20,
+                partitions=len(app.checkpoints.claims),
+                remedy="start more workers, raise LYNCEUS_WORKER__MEMORY_MB, or lower LYNCEUS_COUNTING__MAX_REMEMBERED",
+            )
+            app.exit_status = OVER_MEMORY_STATUS
+            asyncio.get_running_loop().call_later(LEAVE_WITHIN_S, os._exit, OVER_MEMORY_STATUS)
+            # The way of SIGTERM: a last checkpoint, the partitions given back at once.
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        before = now

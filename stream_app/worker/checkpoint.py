@@ -13,7 +13,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -29,11 +29,14 @@ from stream_app.core.tally import Plan
 from stream_app.worker import scripts
 from stream_app.worker.claims import Claim, Wanted
 from stream_app.worker.instruments import Instruments
+from stream_app.worker.source import Ends, Log
 
 log = structlog.get_logger("lynceus.worker")
 
 FLUSH_AT_FIELDS: Final = 1_500
 """Changed cells after which a flush is due at once; with one more chunk's worth it still fits into one HSET."""
+PACKING_SHARE: Final = 10
+RAREST_FLUSH_S: Final = 5.0
 RECLAIM_AFTER_S: Final = 0.25
 RECLAIM_AT_MOST_S: Final = 2.0
 ALIVE_EVERY_S: Final = 1.0
@@ -42,33 +45,11 @@ REFUSED_WAIT_S: Final = 10.0
 DECIDE: Final = "restore the former settings, or decide with `lynceus partition adopt` or `reset`"
 
 
-class Log(Protocol):
-    """What the checkpoints need of Kafka: the consumer, in the worker."""
-
-    async def seek_epoch(self, partition: TP, offset: int, epoch: int) -> None:
-        """Read on at `offset`."""
-
-    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
-        """Return the group's committed offsets."""
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return where the log begins."""
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return where the log ends."""
-
-    def log_end(self, partition: TP) -> int | None:
-        """Return where the log ended at the last fetch, if there was one."""
-
-    def owned(self) -> set[TP]:
-        """Return the partitions of events that Kafka assigned to this worker."""
-
-    def topic_partitions(self, topic: str) -> int | None:
-        """Return how many partitions the topic has, as far as is known."""
-
-
 class Checkpoints:
-    """All partitions that this worker holds, or wants. Mutable state: `claims` and `wanted`."""
+    """All partitions that this worker holds, or wants.
+
+    Mutable state: `claims` and `wanted`; when the next checkpoint is due.
+    """
 
     def __init__(
         self,
@@ -97,6 +78,7 @@ class Checkpoints:
         self._now_ms = now_ms
         self._clock_s = clock_s
         self._epoch = 0
+        self._due_s = self._packing_s = 0.0
         self.cluster = ""
         self.claims: dict[TP, Claim] = {}
         self.wanted: dict[TP, Wanted] = {}
@@ -119,9 +101,10 @@ class Checkpoints:
             if due:
                 owned = self._source().owned()
                 due = [wanted for wanted in due if wanted.tp in owned]
+            ends = Ends(self._source(), [wanted.tp for wanted in due])
             for wanted in due:
                 try:
-                    await self._claim(wanted)
+                    await self._claim(wanted, ends)
                 except DataError as error:  # the value is of a kind that no script of ours can have made
                     self._refuse(wanted, str(error))
                 except (RedisError, OSError, TimeoutError, KafkaError) as error:
@@ -133,7 +116,7 @@ class Checkpoints:
                     if wanted.attempts == 1:
                         log.warning("claim failed, trying again", partition=wanted.tp.partition, error=str(error))
 
-    async def _claim(self, wanted: Wanted) -> None:
+    async def _claim(self, wanted: Wanted, ends: Ends) -> None:
         tp, source = wanted.tp, self._source()
         nonce = secrets.token_hex(8)
         identity = f"{self.cluster}/{tp.topic}"
@@ -145,14 +128,13 @@ class Checkpoints:
             what = "configuration or catalogue" if verdict == b"other_config" else "Kafka log"
             self._refuse(wanted, f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})")
             return
-        begin = (await source.earliest_offsets(tp))[tp]
-        end = (await source.highwaters(tp))[tp]
+        begin, end, witness = await ends.of(tp)
         fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        # A witness only: somebody may have set it to anything.
-        witness = min((await source.committed([tp]))[tp] or 0, end)
         claim = await self._take_up(tp, nonce, identity, fields, begin, witness)
         if claim is None:
             return  # another worker was faster: claim again
+        if claim.position > end:  # which the former owner may have made true since the ends were asked for
+            end = (await source.highwaters(tp))[tp]
         if claim.position > end:
             self._refuse(wanted, f"the log ends at {end}, before the stored offset {claim.position}: another log")
             return
@@ -309,6 +291,19 @@ class Checkpoints:
                 advanced[claim.tp] = claim.stored
         return advanced
 
+    async def flush_if_due(self) -> Mapping[TP, int]:
+        """Write as `flush` does, but not while that would take more than a tenth of the time from the counting.
+
+        Packing is what it takes: where many cells change between two checkpoints, these become rarer, up to a bound.
+        """
+        began = self._clock_s()
+        if began < self._due_s:
+            return {}
+        self._packing_s = 0.0
+        advanced = await self.flush()
+        self._due_s = began + min(PACKING_SHARE * self._packing_s, RAREST_FLUSH_S)
+        return advanced
+
     async def flush_one(self, claim: Claim) -> bool:
         """Write one partition as it is now; False when it was not written, and is to be claimed again."""
         async with claim.lock:
@@ -317,6 +312,7 @@ class Checkpoints:
             if claim.position == claim.stored and not claim.is_due:
                 return True
             # No await between here and the last use of the state: what is written is one moment of it.
+            began = self._clock_s()
             position, sending = claim.position, claim.sending
             claim.sending = set()
             oldest_ms, claim.oldest_ms = claim.oldest_ms, 0
@@ -328,6 +324,7 @@ class Checkpoints:
                 fields[layout.LOG] = claim.adopted.encode()
             fields[layout.ALIVE] = layout.pack(self._alive(claim))
             assert len(fields) <= scripts.MAX_PAIRS, len(fields)
+            self._packing_s += self._clock_s() - began
             # What was set apart must be safe before the offset passes it.
             if not await _are_sent(sending):
                 self.drop(claim, "records set apart were not acknowledged by Kafka")
@@ -353,6 +350,14 @@ class Checkpoints:
     async def release(self) -> None:
         """Write once more and let go of every partition: Kafka has taken them back."""
         await self.flush()
+        for claim in self.claims.values():
+            # What is not written by now is counted again by the next owner: the log says how much that is.
+            log.info(
+                "released",
+                partition=claim.tp.partition,
+                offset=claim.stored,
+                unwritten=claim.position - claim.stored,
+            )
         self.claims.clear()
         self.wanted.clear()
         self._instruments.assigned(0)
@@ -395,9 +400,10 @@ class Checkpoints:
         for wanted in self.wanted.values():
             wanted.due_s = 0.0
 
-    def is_claimed(self, partition: TP) -> bool:
-        """Say whether fetched records would be counted; may be asked from any thread."""
-        return partition in self.claims
+    def standing(self, partition: TP) -> tuple[int, int] | None:
+        """Return epoch and next offset of a claim, None where there is none; may be asked from any thread."""
+        claim = self.claims.get(partition)
+        return None if claim is None else (claim.epoch, claim.position)
 
     def stalled(self, now_ms: int, after_ms: int) -> Claim | None:
         """Return a claim of which records wait, and none was counted since `after_ms` ago, if there is one.

@@ -17,6 +17,7 @@ from stream_app.core.events import EVENT_TYPES
 from stream_app.core.processor import LATE, BatchReport
 from stream_app.metrics.catalogue import INDEX
 from stream_app.worker.claims import Claim
+from stream_app.worker.memory import Memory
 
 PER_SLICE: Final = ("impressions", "clicks", "conversions")
 REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "refused", "fetch failed", "set apart", "other")
@@ -92,6 +93,9 @@ class Instruments:
         self._assigned = gauge("lynceus_assigned_partitions", "Partitions assigned.")
         self._claimed = gauge("lynceus_claimed_partitions", "Partitions whose state this worker holds.")
         self._redis = gauge("lynceus_redis_up", "Whether the last command was answered.")
+        self._resident = gauge("lynceus_resident_memory_bytes", "Resident memory of the worker.")
+        self._cap = gauge("lynceus_memory_cap_bytes", "Resident memory at which the worker leaves in order.")
+        self._scarce = gauge("lynceus_memory_scarce", "Whether less is fetched ahead for want of memory.")
         self._log_messages = counter("lynceus_log_messages", "Log messages.", "level")
         for level in ("warning", "error"):
             self._log_messages.labels(level)
@@ -100,6 +104,7 @@ class Instruments:
         self._labelled: dict[TP, tuple[str, str]] = {}
         self.is_redis_up = False
         self.redis_refusal = ""
+        self.is_over_memory = False
         self.refusal = ""
         self.has_assignment = False
 
@@ -187,6 +192,13 @@ class Instruments:
         self.redis_refusal = refusal
         self._redis.set(is_up)
 
+    def memory(self, resident: int, cap: int, state: Memory) -> None:
+        """Take note of the resident memory, in bytes, and of what it calls for."""
+        self._resident.set(resident)
+        self._cap.set(cap)
+        self._scarce.set(state is not Memory.ENOUGH)
+        self.is_over_memory = state is Memory.OVER
+
     def state_lost(self) -> None:
         """Count a partition whose state was gone."""
         self._state_lost.inc()
@@ -203,6 +215,8 @@ class Instruments:
         """Return why the worker is not ready, or an empty string when it is."""
         if self.refusal:
             return f"a partition is refused: {self.refusal}"
+        if self.is_over_memory:
+            return "memory is over the cap: this worker is leaving"
         if not self.has_assignment:
             return "no partition is assigned yet"
         if self.is_redis_up:

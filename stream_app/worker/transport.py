@@ -19,11 +19,14 @@ from faust.types import TP, ConsumerMessage
 
 from stream_app.core.events import LATEST_MS
 from stream_app.core.processor import Span
+from stream_app.worker.backlog import Backlog, Standing, cost_of
 from stream_app.worker.batches import RecordBatch
 
 _value = attrgetter("value")
 _offset = attrgetter("offset")
 WATCH_INTERVAL_S = 0.5
+HELD_BACK_S = 0.01
+"""How soon to look again for room: nothing wakes the consumer's thread when something was counted."""
 
 
 class Positions(Protocol):
@@ -35,20 +38,28 @@ class Positions(Protocol):
     async def flush(self) -> Mapping[TP, int]:
         """Write what was counted; return the next offsets of the partitions that advanced."""
 
-    def is_claimed(self, partition: TP) -> bool:
-        """Say whether fetched records would be counted; asked from the consumer's thread."""
+    async def flush_if_due(self) -> Mapping[TP, int]:
+        """Do the same, unless checkpoints take too much of the time."""
+
+    def standing(self, partition: TP) -> Standing | None:
+        """Return where a claim stands, None where nothing would be counted; asked from the consumer's thread."""
 
     def fetch_failed(self, partition: TP, error: Exception) -> None:
         """Note that the position of a partition cannot be read."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer in its own thread and loop. Mutable state: the epoch of each partition's last seek."""
+    """aiokafka's consumer in its own thread and loop.
+
+    Mutable state: the epoch of each partition's last seek, and what was handed on and is not counted yet.
+    """
 
     def __post_init__(self) -> None:
         """Set up before the thread starts."""
         super().__post_init__()
         self.epochs: dict[TP, int] = {}
+        self.backlog = Backlog()
+        self.is_held_back = False
         self.coordination_errors = 0
         self._watch: asyncio.Task[None] | None = None
 
@@ -108,7 +119,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if batches or not timeout:
                 return batches
             waiter = fetcher._create_fetch_waiter()
-            done, _ = await asyncio.wait([waiter], timeout=timeout)
+            wait_s = min(timeout, HELD_BACK_S) if self.is_held_back else timeout
+            done, _ = await asyncio.wait([waiter], timeout=wait_s)
             if done:
                 waiter.result()
             else:
@@ -117,46 +129,62 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _drain(self, fetcher: Any, active: Any) -> dict[TP, list[RecordBatch]]:
         consumer = cast("Consumer", self.consumer)
+        positions, backlog = consumer.positions, self.backlog
+        backlog.settle(positions.standing)
+        self.is_held_back = False
         batches: dict[TP, list[RecordBatch]] = {}
         for key in list(fetcher._records):
             if active is not None and key not in active:
                 continue
-            partition = TP(*key)
-            # What nobody would count is left where it is: while it lies there, aiokafka fetches no more.
-            is_claimed = consumer.positions.is_claimed(partition)
-            if not is_claimed and not isinstance(fetcher._records[key], FetchError):
+            partition, result = TP(*key), fetcher._records[key]
+            is_error = isinstance(result, FetchError)
+            # What nobody would count, or has no room, is left where it is: while it lies there, aiokafka fetches no
+            # more of that partition.
+            if not is_error and positions.standing(partition) is None:
                 continue
-            result = fetcher._records.pop(key)
-            fetcher._notify(fetcher._wait_consume_future)
-            if isinstance(result, FetchError):
-                consumer.loop.call_soon_threadsafe(consumer.positions.fetch_failed, partition, result._error)
-            elif type(result) is FetchResult and (batch := self._unpack(partition, key, result)):
+            if not is_error and (room := backlog.room(partition)) <= 0:
+                self.is_held_back = True
+                continue
+            if is_error:
+                consumer.loop.call_soon_threadsafe(positions.fetch_failed, partition, result._error)
+            elif type(result) is FetchResult and (batch := self._unpack(partition, key, result, room)):
                 batches[partition] = [batch]
+                backlog.add(partition, batch)
+                if result.has_more():
+                    continue
+            del fetcher._records[key]
+            fetcher._notify(fetcher._wait_consume_future)
         return batches
 
-    def _unpack(self, partition: TP, key: Any, result: Any) -> RecordBatch | None:
-        """Take the record batches of a fetch apart, as aiokafka's own iterator does, but by whole batches."""
+    def _unpack(self, partition: TP, key: Any, result: Any, room: int) -> RecordBatch | None:
+        """Take record batches of a fetch apart, as aiokafka's own iterator does, but whole ones, until `room` is full.
+
+        The rest stays in `result`, compressed, for the next time.
+        """
         if not result.check_assignment(key) or not result.has_more():
             return None
         part = result._partition_records
         records = part._records
         start = position = part.next_fetch_offset
         spans: list[Span] = []
-        while records.has_next():
+        while room > 0 and (has_next := records.has_next()):
             batch = records.next_batch()
             if part._check_crcs and not batch.validate_crc():
                 # What came before it is handed on; the rest is fetched again.
                 if position > start:
+                    has_next = False
                     break
                 raise CorruptRecordException(f"invalid CRC in {partition} at offset {position}")
             if not self._is_skipped(part, batch):
                 span = _span(batch, position)
                 if span.values:
                     spans.append(span)
+                    room -= cost_of(span.values)
             position = max(position, batch.next_offset)
         part.next_fetch_offset = position
         result._update_position()
-        result._partition_records = None
+        if not (has_next and records.has_next()):
+            result._partition_records = None
         if position <= start:
             return None
         return RecordBatch(
@@ -280,9 +308,10 @@ class Consumer(driver.Consumer):
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Write the checkpoint, then tell Kafka about it."""
-        del topics, start_new_transaction
+        del topics
         state = self.app.sensors.on_commit_initiated(self)
-        advanced = await self.positions.flush()
+        # No new transaction is asked for at the end and when partitions are given back: then all is written at once.
+        advanced = await (self.positions.flush_if_due() if start_new_transaction else self.positions.flush())
         self._forget_acknowledgements()
         if advanced:
             await self._commit(advanced)
@@ -318,7 +347,43 @@ class Consumer(driver.Consumer):
             acknowledged.clear()
 
 
+class Record(Protocol):
+    """What is sent: a record with its headers."""
+
+    @property
+    def key(self) -> bytes:
+        """The key."""
+
+    @property
+    def value(self) -> bytes:
+        """The value."""
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers."""
+
+
+class Producer(driver.Producer):
+    """Faust's producer, and a way to send many records together: a future for each would cost more than counting it."""
+
+    async def send_together(self, topic: str, records: Iterable[Record]) -> "list[asyncio.Future[object]]":
+        """Send the records in order to one partition; return futures that are done when they are acknowledged."""
+        producer = self._ensure_producer()
+        partition = min(await producer.partitions_for(topic))
+        futures = []
+        batch = producer.create_batch()
+        for record in records:
+            while batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+                assert batch.record_count(), "one record always fits"
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+        if batch.record_count():
+            futures.append(await producer.send_batch(batch, topic, partition=partition))
+        return futures
+
+
 class Transport(driver.Transport):
     """`kafka-batch://`: see the module."""
 
     Consumer = Consumer
+    Producer = Producer

@@ -56,7 +56,8 @@ def traffic(seed: int) -> Iterator[bytes | None]:
 class Ground:
     """Everything that faults are done to. Mutable state: the workers, what was sent, when counting last advanced."""
 
-    def __init__(self, seed: int, directory: Path, workers: int = 2) -> None:
+    def __init__(self, seed: int, directory: Path, workers: int = 2, session_s: float = SESSION_S) -> None:
+        self._session_s = session_s
         self.chance = random.Random(f"faults {seed}")
         self.directory = directory
         self._traffic = traffic(seed)
@@ -85,7 +86,7 @@ class Ground:
             self.settings = Settings(
                 app="chaos",
                 log_format="json",
-                kafka=KafkaSettings(bootstrap=self.broker.bootstrap, partitions=4, session_timeout_s=SESSION_S),
+                kafka=KafkaSettings(bootstrap=self.broker.bootstrap, partitions=4, session_timeout_s=self._session_s),
                 redis=RedisSettings(url=self.redis.url, timeout_s=REDIS_TIMEOUT_S),
                 counting=CountingSettings(),
                 worker=WorkerSettings(flush_interval_s=0.1, metrics_port=0),

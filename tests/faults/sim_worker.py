@@ -5,7 +5,7 @@ before is on its way regardless, and answers wait for it: that is what makes a z
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaTimeoutError, OffsetOutOfRangeError
@@ -138,7 +138,7 @@ class SimConsumer:
             await self._worker.gate()
             for tp in self.assigned:
                 position = self._positions.get(tp)
-                if position is None or world.is_broker_down or not self._worker.checkpoints.is_claimed(tp):
+                if position is None or world.is_broker_down or self._worker.checkpoints.standing(tp) is None:
                     continue
                 if not world.begins[tp] <= position <= world.ends[tp]:
                     del self._positions[tp]
@@ -290,10 +290,8 @@ class Worker:
                 if tp in self.world.assignment_of(self):
                     self.world.committed[tp] = offset
 
-    async def _send(
-        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
-    ) -> "asyncio.Future[object]":
-        del topic, key, value, headers
+    async def _send(self, topic: str, records: Sequence[object]) -> "list[asyncio.Future[object]]":
+        del topic, records
         sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         if self.world.is_broker_down and self.world.chance.random() < 0.5:
             raise KafkaTimeoutError  # its buffer is full
@@ -308,4 +306,4 @@ class Worker:
                     sent.set_result(None)
 
         asyncio.get_running_loop().call_later(self.world.chance.choice((0.001, 0.02, 0.1)), done)
-        return sent
+        return [sent]

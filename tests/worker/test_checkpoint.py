@@ -123,8 +123,8 @@ class Worker:
             late_topic="late",
         )
 
-    async def _send(self, *_: Any) -> "asyncio.Future[object]":
-        return self.sent
+    async def _send(self, *_: Any) -> "list[asyncio.Future[object]]":
+        return [self.sent]
 
     async def claim(self) -> "Worker":
         await self.checkpoints.claim(self.log.assigned)
@@ -348,6 +348,28 @@ async def test_a_write_never_exceeds_what_lua_can_unpack(redis: "Redis", redis_u
     sizes = hsets(commands)
     assert max(sizes) <= scripts.MAX_PAIRS
     assert len(sizes) >= flushes == 3
+
+
+async def test_checkpoints_that_cost_too_much_become_rarer(redis: "Redis", stored: Any, log: ShortLog) -> None:
+    """Packing may take a tenth of the time: after one that took 0.3 s, the next is due 3 s after it began."""
+    worker = await Worker(redis, log).claim()
+    began, take = worker.clock_s, Partition.take_changes
+
+    def slowly(partition: Partition) -> Any:
+        worker.clock_s += 0.3
+        return take(partition)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Partition, "take_changes", slowly)
+        await worker.count(*THREE)
+        await worker.checkpoints.flush_if_due()
+    stored_after = []
+    for second in (2.9, 3.1):
+        worker.clock_s = began + second
+        await worker.count(shown(int(second * 10)))
+        await worker.checkpoints.flush_if_due()
+        stored_after.append(int(fields(stored)[layout.OFFSET]))
+    assert stored_after == [3, 5]
 
 
 async def test_a_fenced_worker_writes_nothing(redis: "Redis", stored: Any, log: ShortLog) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
@@ -33,6 +33,10 @@ USED: dict[tuple[type, str], str] = {
     (driver.AIOKafkaConsumerThread, "_consumer"): "transport.ConsumerThread._watch_coordinator",
     (driver.AIOKafkaConsumerThread, "_ensure_consumer"): "transport.ConsumerThread.seek_epoch, committed, _commit",
     (driver.Consumer, "_thread"): "transport.Consumer.thread",
+    (driver.Producer, "_ensure_producer"): "transport.Producer.send_together",
+    (AIOKafkaProducer, "partitions_for"): "transport.Producer.send_together",
+    (AIOKafkaProducer, "create_batch"): "transport.Producer.send_together",
+    (AIOKafkaProducer, "send_batch"): "transport.Producer.send_together",
     (driver.Consumer, "_read_offset"): "transport.Consumer.__init__",
     (driver.Consumer, "_acked"): "transport.Consumer._forget_acknowledgements",
     (driver.Consumer, "_acked_index"): "transport.Consumer._forget_acknowledgements",
