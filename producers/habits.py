@@ -3,13 +3,14 @@
 Most sessions have one such habit at most, drawn from one number. Nothing here touches clicks or conversions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from producers.visits import Happening, Session
 from stream_app.core.events import (
     Account,
     ApiCall,
+    Arm,
     Assignment,
     ConsentChange,
     FeatureUse,
@@ -22,7 +23,7 @@ from stream_app.core.events import (
 EXPERIMENT: Final = "personalization"
 
 
-def habits(session: Session, share: float, weights: dict[str, float]) -> Iterator[Happening]:
+def habits(session: Session, share: float, weights: Mapping[Arm, float]) -> Iterator[Happening]:
     """Yield the assignment that begins a session, and its habit; `share` is uniform in [0, 1)."""
     arm, at_ms = session.traits.arm, session.begin_ms
     yield (

@@ -1,9 +1,9 @@
 """What really happened: the totals that counting must arrive at, kept by the world that caused them.
 
-It applies the documented rules of attribution to what was delivered, in the order of delivery: credit goes to the slice
-of the impression, one click per impression counts, a session is exposed to a surface once, the first conversion makes it
-a converted session, money is net of tax and shipping, bots are counted apart. It shares no code with the core, whose
-panes, hashes and bounded memory it does not have.
+It applies the documented rules of attribution to what was delivered, in the order of delivery: credit goes to the
+slice of the impression, one click per impression counts, a session is exposed to a surface once, the first conversion
+makes it a converted session, money is net of tax and shipping, bots are counted apart. It shares no code with the core,
+whose panes, hashes and bounded memory it does not have.
 
 Mutable state: the totals, and what may still be joined: two generations, each of `GENERATION_MS` of event time.
 """

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from producers import scenarios
 from producers.publisher import Delivery, Publisher
@@ -81,10 +81,10 @@ def publish(
     return publisher.delivery()
 
 
-def write(records: Iterable[Record], out: BinaryIO, stop: threading.Event) -> int:
+def write(records: Iterable[Record], out: IO[bytes], stop: threading.Event) -> int:
     """Write one value a line, as fast as possible, until `stop` is set; return how many.
 
-    Garbage may contain no line feed, so a line is always a record.
+    No value has a line feed, garbage neither, so a line is always a record.
     """
     lines: list[bytes] = []
     written = 0

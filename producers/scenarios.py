@@ -81,7 +81,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("traffic-drop", "fewer people come", "traffic", 0.3, 0.0, 1.0),
         Scenario("spike", "more people come", "traffic", 10.0, 1.0, 1_000.0),
         Scenario("instrumentation", "records of the personalized arm are lost", "lost", 0.4, 0.0, 1.0),
-        Scenario("srm", "sessions of the personalized arm never begin: a sample ratio mismatch", "absent", 0.2, 0.0, 1.0),
+        Scenario(
+            "srm", "sessions of the personalized arm never begin: a sample ratio mismatch", "absent", 0.2, 0.0, 1.0
+        ),
         Scenario("context-dead", "no context signal reaches the recommender", "context", 0.0, 0.0, 1.0),
         Scenario("model-stale", "the models aim worse", "accuracy", 0.35, 0.125, 0.9),
         Scenario("late", "records arrive after their pane was sealed", "late", 0.05, 0.0, 0.5),

@@ -2,9 +2,9 @@
 
     happening --> lost | on time | late (400...600 s)      and beside it: a duplicate a little later, garbage
 
-A late record whose time comes when nothing newer has been sealed (the traffic has ended, or is a trickle) is lost instead:
-it would otherwise be counted, and what of it depends on other records of its partition. For the same reason the ledger
-is exact about late records only where every partition gets an event a minute.
+A late record whose time comes when its pane cannot have been sealed (the traffic has ended, or is a trickle) is lost
+instead: whether it counts would depend on the other records of its partition. For the same reason the ledger is exact
+about late records only where every partition gets an event every half minute.
 
 Without such a scenario a record is the event, encoded. The ledger, if there is one, is told what must come of each.
 """
@@ -16,6 +16,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from producers.ledger import Ledger
+from producers.scenarios import Conditions
 from producers.visits import Happening
 from producers.world import World
 from stream_app.core import codec
@@ -37,64 +38,84 @@ class Record(NamedTuple):
     value: bytes
 
 
-_Held = tuple[int, int, Record, str, int]
-
-
 def records(world: World, happened: Iterable[Happening], ledger: Ledger | None = None) -> Iterator[Record]:
     """Yield what arrives, in order; tell `ledger` of every record as it is yielded, and of what is lost.
 
     What is late or doubled is held until its time; at the end duplicates are let go, and what is late is lost.
     """
-    chance = Random(f"{world.seed}:transit")  # noqa: S311 a simulation, no secret
-    order = count()
-    # Mutable state: what is on its way, with its outcome and event time; bounded by the delay times the rate.
-    held: list[_Held] = []
-    newest_ms = 0
+    way = _Way(world.seed, ledger)
     for at_ms, event in happened:
-        while held and held[0][0] <= at_ms:
-            one = heapq.heappop(held)
-            if one[3] != "late" or one[4] + SEALED_MS <= newest_ms:
-                yield _arrived(one, ledger)
-            elif ledger is not None:
-                ledger.lost += 1
+        yield from way.due(at_ms)
         now = world.conditions(at_ms)
-        if now.is_orderly:
-            if ledger is not None:
-                ledger.delivered(event)
-            newest_ms = at_ms
-            yield Record(at_ms, event.user.encode(), codec.encode(event))
-            continue
-        if event.arm == "personalized" and chance.random() < now.lost:
-            if ledger is not None:
-                ledger.lost += 1
-            continue
         record = Record(at_ms, event.user.encode(), codec.encode(event))
-        if chance.random() < now.late:
-            due_ms = at_ms + chance.randint(*LATE_MS)
-            heapq.heappush(held, (due_ms, next(order), record._replace(at_ms=due_ms), "late", event.ts))
-        else:
+        if now.is_orderly:
+            way.newest_ms = at_ms
             if ledger is not None:
                 ledger.delivered(event)
-            newest_ms = at_ms
             yield record
-            if chance.random() < now.duplicates:
-                due_ms = at_ms + int(chance.random() * DOUBLED_MS)
-                heapq.heappush(held, (due_ms, next(order), record._replace(at_ms=due_ms), "duplicate", event.ts))
-        if chance.random() < now.malformed:
-            garbage = record._replace(value=_garbage(event, record.value, chance))
-            yield _arrived((at_ms, 0, garbage, "rejected", event.ts), ledger)
-    for one in sorted(held):
-        if one[3] != "late":
-            yield _arrived(one, ledger)
-        elif ledger is not None:
-            ledger.lost += 1
+        else:
+            yield from way.astray(record, event, now)
+    yield from way.due(None)
 
 
-def _arrived(one: _Held, ledger: Ledger | None) -> Record:
-    _, _, record, outcome, _ = one
-    if ledger is not None:
-        ledger.refused(outcome)
-    return record
+class _Held(NamedTuple):
+    due_ms: int
+    order: int
+    record: Record
+    outcome: str
+    ts: int
+
+
+class _Way:
+    """Mutable state: what is on its way, bounded by the delay times the rate; the newest event that arrived in time."""
+
+    def __init__(self, seed: int, ledger: Ledger | None) -> None:
+        self._chance = Random(f"{seed}:transit")  # noqa: S311 a simulation, no secret
+        self._ledger = ledger
+        self._order = count()
+        self._held: list[_Held] = []
+        self.newest_ms = 0
+
+    def due(self, at_ms: int | None) -> Iterator[Record]:
+        """Yield what was held until `at_ms`; None is the end of time."""
+        held = self._held
+        while held and (at_ms is None or held[0].due_ms <= at_ms):
+            one = heapq.heappop(held)
+            if one.outcome != "late" or (at_ms is not None and one.ts + SEALED_MS <= self.newest_ms):
+                yield self._refused(one.record, one.outcome)
+            else:
+                self._lost()
+
+    def astray(self, record: Record, event: Event, now: Conditions) -> Iterator[Record]:
+        """Yield what a record becomes at once, and hold what comes of it later."""
+        chance = self._chance.random
+        if event.arm == "personalized" and chance() < now.lost:
+            self._lost()
+            return
+        if chance() < now.late:
+            self._hold(record, self._chance.randint(*LATE_MS), "late", event.ts)
+        else:
+            self.newest_ms = record.at_ms
+            if self._ledger is not None:
+                self._ledger.delivered(event)
+            yield record
+            if chance() < now.duplicates:
+                self._hold(record, int(chance() * DOUBLED_MS), "duplicate", event.ts)
+        if chance() < now.malformed:
+            yield self._refused(record._replace(value=_garbage(event, record.value, self._chance)), "rejected")
+
+    def _hold(self, record: Record, delay_ms: int, outcome: str, ts: int) -> None:
+        due_ms = record.at_ms + delay_ms
+        heapq.heappush(self._held, _Held(due_ms, next(self._order), record._replace(at_ms=due_ms), outcome, ts))
+
+    def _refused(self, record: Record, outcome: str) -> Record:
+        if self._ledger is not None:
+            self._ledger.refused(outcome)
+        return record
+
+    def _lost(self) -> None:
+        if self._ledger is not None:
+            self._ledger.lost += 1
 
 
 def _garbage(event: Event, value: bytes, chance: Random) -> bytes:

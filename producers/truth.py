@@ -9,7 +9,7 @@ lift    what *all* people of the seed would do in one arm over what they would d
         The two differ by the luck of the assignment, as in any experiment
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from math import prod
 from typing import Any, Final, NamedTuple
@@ -66,7 +66,9 @@ class Expected(NamedTuple):
         }
 
 
-def expected(population: Population, conditions: Conditions, mood: float, arm: Arm, who: Iterable[Arm]) -> list[Expected]:
+def expected(
+    population: Population, conditions: Conditions, mood: float, arm: Arm, who: Iterable[Arm]
+) -> list[Expected]:
     """Return, by surface, the expected amounts per session of the people of the arms `who`, if they were in `arm`."""
     chosen = set(who)
     sums = [Expected() for _ in SURFACES]

@@ -86,6 +86,11 @@ class Visit(NamedTuple):
     draws: list[float]
 
 
+def is_repeated(click: Click) -> bool:
+    """Say whether this is a further click on an item that was clicked before."""
+    return click.id.endswith("d")
+
+
 def plan(session: Session, chance: Random, new_surface: float) -> Iterator[tuple[int, Visit | Event]]:
     """Yield the visits of a session, and the context signal that may come before one of them."""
     random = chance.random

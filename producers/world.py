@@ -46,7 +46,6 @@ class World:
         self.seed = seed
         self.schedule = schedule
         self.population = Population(seed, users, arms)
-        self._weights: dict[str, float] = dict(arms)
         # Mutable state: the conditions of one tick, kept because thousands of happenings share it.
         self._held: tuple[int, Schedule, Conditions] = (-1, (), Conditions())
 
@@ -80,7 +79,6 @@ class World:
         # compared.
         waiting: list[tuple[int, int, Event | Visit]] = []
         order = count()
-        pop, push = heapq.heappop, heapq.heappush
         for number, arrival_ms in enumerate(self._arrivals(start_ms, rate, until_ms)):
             yield from self._due(waiting, order, arrival_ms)
             for when_ms, thing in self._sessions(start_ms, number, arrival_ms):
@@ -132,16 +130,14 @@ class World:
         session = _session(name, user, traits, at_ms, chance, now)._replace(is_known=is_known)
         fate = chance.random()
         if traits.arm != "personalized" or fate >= now.absent:
-            yield from habits.habits(session, chance.random(), self._weights)
+            yield from habits.habits(session, chance.random(), self.population.arms)
             yield from plan(session, chance, now.new_surface)
         if now.bots:
             flood = Random(f"{self.seed}:{name}:bots")  # noqa: S311 as above
             for bot in range(int(now.bots + flood.random())):
                 user = f"bot-{bot % 50}"
                 machine = _session(f"{name}b{bot:x}", user, self.population.of(user), at_ms, flood, now)
-                yield from plan(
-                    machine._replace(is_bot=True, who={**machine.who, "bot": True}), flood, now.new_surface
-                )
+                yield from plan(machine._replace(is_bot=True, who={**machine.who, "bot": True}), flood, now.new_surface)
 
 
 def _session(name: str, user: str, traits: Traits, at_ms: int, chance: Random, now: Conditions) -> Session:
