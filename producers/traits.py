@@ -6,6 +6,7 @@ what is true of the arms is an exact sum over people, not a property of a law th
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from hashlib import blake2b
 from itertools import product
 from math import ceil
@@ -67,12 +68,14 @@ class Population:
             digest[6] % TASTES,
         )
 
+    @cached_property
     def counts(self) -> Mapping[Traits, float]:
-        """Return how many people have which traits: all of them, whether they ever come or not."""
+        """How many people have which traits: all of them, whether they ever come or not."""
         return Counter(map(self.traits, range(self.users)))
 
+    @cached_property
     def law(self) -> Mapping[Traits, float]:
-        """Return the exact probability of all traits for someone whose key has never been seen."""
+        """The exact probability of all traits for someone whose key has never been seen."""
         arms, segments, devices = (dict(_weights(limits)) for limits in self._limits)
         return {
             Traits(arm, segment, device, taste): arms[arm] * segments[segment] * devices[device] / TASTES

@@ -9,6 +9,7 @@ lift    what *all* people of the seed would do in one arm over what they would d
         The two differ by the luck of the assignment, as in any experiment
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from math import prod
@@ -71,18 +72,20 @@ def expected(
 ) -> list[Expected]:
     """Return, by surface, the expected amounts per session of the people of the arms `who`, if they were in `arm`."""
     chosen = set(who)
-    sums = [Expected() for _ in SURFACES]
+    weights: defaultdict[tuple[Traits, bool], float] = defaultdict(float)
     for counts, share, is_known in (
-        (population.counts(), 1 - conditions.newcomers, True),
-        (population.law(), conditions.newcomers, False),
+        (population.counts, 1 - conditions.newcomers, True),
+        (population.law, conditions.newcomers, False),
     ):
-        if not share:
-            continue
         total = sum(counts.values())
         for traits, number in counts.items():
-            if traits.arm in chosen:
-                for stage, one in enumerate(_visits(traits._replace(arm=arm), is_known, conditions, mood)):
-                    sums[stage] = sums[stage].plus(one, share * number / total)
+            if share and traits.arm in chosen:
+                weights[traits._replace(arm=arm), is_known] += share * number / total
+    sums = [Expected() for _ in SURFACES]
+    for (traits, is_known), weight in weights.items():
+        for stage, one in enumerate(_visits(traits, is_known, conditions, mood)):
+            if one.visits:
+                sums[stage] = sums[stage].plus(one, weight)
     return sums
 
 
@@ -111,15 +114,14 @@ def lift(population: Population, conditions: Conditions = STEADY, mood: float = 
             total = total.plus(each, 1.0)
         sums.append(total)
     names = (*(surface.name for surface in SURFACES), ALL)
+    by_name = {
+        arm: {name: each.rates() for name, each in zip(names, sums, strict=True) if each.visits}
+        for arm, sums in by_arm.items()
+    }
     return {
         f"{first}_vs_{second}": {
-            name: {
-                metric: by_arm[first][stage].rates()[metric] / base[metric]
-                for metric in LIFTED
-                if (base := by_arm[second][stage].rates())[metric]
-            }
-            for stage, name in enumerate(names)
-            if by_arm[second][stage].visits
+            name: {metric: by_name[first][name][metric] / base[metric] for metric in LIFTED if base[metric]}
+            for name, base in by_name[second].items()
         }
         for first, second in CONTRASTS
     }

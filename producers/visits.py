@@ -127,7 +127,8 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
     traits, who, skew_ms = session.traits, session.who, session.skew_ms
     ts = visit.at_ms + skew_ms
     decision = f"{session.name}-{visit.stage}"
-    seen_category = visit.signalled[0] if visit.signalled and draws[0] < conditions.context else None
+    is_told = visit.signalled is not None and traits.arm == "personalized" and draws[0] < conditions.context
+    seen_category = visit.signalled[0] if visit.signalled is not None and is_told else None
     need = visit.signalled[0] if visit.signalled else traits.taste
     target = response.aim(traits.arm, traits.taste if session.is_known else None, seen_category)
     accuracy = conditions.accuracy
@@ -169,7 +170,7 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
         ))  # fmt: skip
         if draws[begin + 3] < expected or session.is_bot:
             clicked += _after_click(visit, at, item, place, begin, 0.0 if session.is_bot else sale, quoted)
-    happen((visit.at_ms, _decision(visit, decision, tuple(items), seen_category is not None, said)))
+    happen((visit.at_ms, _decision(visit, decision, tuple(items), is_told, said)))
     happened += clicked
     happened += _attention(visit, decision, said)
     if draws[3] < (asked := response.ASKED[traits.device]) and draws[4] < response.ANSWERS[suited]:

@@ -136,7 +136,7 @@ class World:
             flood = Random(f"{self.seed}:{name}:bots")  # noqa: S311 as above
             for bot in range(int(now.bots + flood.random())):
                 user = f"bot-{bot % 50}"
-                machine = _session(f"{name}b{bot:x}", user, self.population.of(user), at_ms, flood, now)
+                machine = _session(f"{name}-b{bot}", user, self.population.of(user), at_ms, flood, now)
                 yield from plan(machine._replace(is_bot=True, who={**machine.who, "bot": True}), flood, now.new_surface)
 
 
