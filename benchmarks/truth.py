@@ -162,11 +162,12 @@ def beside_the_truth(totals: Totals, world: World) -> list[dict[str, Any]]:
             tally = [sums[surface, arm][name] for name in INDEX]
             for metric in METRICS:
                 estimate = lower(metric, tally, INDEX) if metric.name in true else None
+                minor = 100 if metric.unit == "currency" else 1
                 if estimate is not None:
                     rows.append(
                         {
                             "surface": surface, "arm": arm, "metric": metric.name, "value": estimate.value,
-                            "low": estimate.low, "high": estimate.high, "true": true[metric.name] / (100 if metric.unit == "currency" else 1),
+                            "low": estimate.low, "high": estimate.high, "true": true[metric.name] / minor,
                         }
                     )  # fmt: skip
     return rows
