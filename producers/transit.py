@@ -49,7 +49,7 @@ def records(world: World, happened: Iterable[Happening], ledger: Ledger | None =
         now = world.conditions(at_ms)
         record = Record(at_ms, event.user.encode(), codec.encode(event))
         if now.is_orderly:
-            way.newest_ms = at_ms
+            way.newest_ms = max(way.newest_ms, event.ts)
             if ledger is not None:
                 ledger.delivered(event)
             yield record
@@ -95,7 +95,7 @@ class _Way:
         if chance() < now.late:
             self._hold(record, self._chance.randint(*LATE_MS), "late", event.ts)
         else:
-            self.newest_ms = record.at_ms
+            self.newest_ms = max(self.newest_ms, event.ts)
             if self._ledger is not None:
                 self._ledger.delivered(event)
             yield record

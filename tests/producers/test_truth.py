@@ -42,7 +42,7 @@ def schedule_of(name: str) -> Schedule:
 @cache
 def counted(name: str) -> Counted:
     """Return what is counted of a world in which a scenario holds."""
-    rate = {"spike": 0.15, "bots": 0.5, EVERYTHING: 0.6}.get(name, 1.2)
+    rate = {"spike": 0.15, "traffic-drop": 4.0, "bots": 0.5, EVERYTHING: 0.6}.get(name, 1.2)
     return count(World(3, schedule_of(name), arms=THIRDS), rate, 480)  # type: ignore[arg-type]  # the arms' names
 
 
