@@ -1,4 +1,7 @@
-"""The events of every benchmark: those of the simulated shop, encoded once; the same seed gives the same bytes."""
+"""The events of every benchmark: of the simulated world those that all contenders can count, encoded once.
+
+Impressions, first clicks and conversions; the same seed gives the same bytes.
+"""
 
 import json
 from collections import Counter, defaultdict
@@ -6,13 +9,15 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from producers.shop import Shop
+from producers.visits import is_repeated
+from producers.world import World
 from stream_app.core import codec
+from stream_app.core.events import Click, Conversion, Event, Impression
 
 START_MS: Final = 1_748_736_000_000
 """2025-06-01T00:00:00Z: an event time that lies before any run, so that no event comes from the future."""
 SESSIONS_PER_SECOND: Final = 200.0
-"""Of event time. With about 6.7 events a session, a pane of 10 seconds holds some 13,000 events."""
+"""Of event time, on the mean over a week. A pane of 10 seconds of this night holds some 7,000 events."""
 
 Counts = dict[str, dict[tuple[str, str], int]]
 """Kind (impression, click, session, conversion) -> (surface, arm) -> how many; nothing is kept of what is none."""
@@ -26,15 +31,15 @@ class Record(NamedTuple):
 
 
 def records(number: int, seed: int = 1) -> Iterator[Record]:
-    """Yield the first `number` records of the shop."""
-    for event in islice(Shop(seed).events(START_MS, SESSIONS_PER_SECOND), number):
+    """Yield the first `number` records."""
+    for event in islice(filter(_is_counted_by_all, World(seed).events(START_MS, SESSIONS_PER_SECOND)), number):
         yield Record(event.user.encode(), codec.encode(event))
 
 
 def recount(values: Iterable[bytes]) -> Counts:
     """Count by surface and arm with nothing but the JSON: what every contender must find.
 
-    The shop repeats no id, and clicks every impression at most once, within a minute; a session keeps its arm.
+    No id is repeated, and every impression is clicked at most once, within a minute; a session keeps its arm.
     """
     counts: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     sessions: set[tuple[str, str]] = set()
@@ -46,3 +51,9 @@ def recount(values: Iterable[bytes]) -> Counts:
             sessions.add((event["session"], surface))
             counts["session"][surface, arm] += 1
     return {kind: dict(of) for kind, of in counts.items()}
+
+
+def _is_counted_by_all(event: Event) -> bool:
+    if isinstance(event, Click):
+        return not is_repeated(event)
+    return isinstance(event, Impression | Conversion)

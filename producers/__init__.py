@@ -1,1 +1,1 @@
-"""Every way an interaction gets in: SDK, replay, simulated shop."""
+"""Every way an interaction gets in: SDK, replay, simulated world."""

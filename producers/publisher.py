@@ -100,9 +100,12 @@ class Publisher:
         A record that cannot be sent or is not acknowledged is counted as failed. Raises LynceusError when
         there is no room for longer than a delivery may take, or the publisher is closed.
         """
+        self.send_raw(event.user.encode() if isinstance(event, Event) else event.id.encode(), codec.encode(event))
+
+    def send_raw(self, key: bytes, value: bytes) -> None:
+        """Hand over one record as it is, whatever it says; else as `send`."""
         if self._is_closed:
             raise LynceusError("this publisher is closed", "Send before `close`")
-        key = event.user.encode() if isinstance(event, Event) else event.id.encode()
         if not self._room.acquire(timeout=self._patience_s):
             raise LynceusError(
                 f"Kafka at {self._bootstrap} acknowledges nothing",
@@ -111,7 +114,7 @@ class Publisher:
         with self._lock:
             self._sent += 1
         try:
-            record = self._producer.send(self._topic, codec.encode(event), key)
+            record = self._producer.send(self._topic, value, key)
         except KafkaError as error:
             self._on_failure(error)
             return

@@ -71,7 +71,7 @@ def main() -> None:
     default="embedded",
     help="Without LYNCEUS_KAFKA__BOOTSTRAP: the built-in broker, or a real Apache Kafka (Java and Maven).",
 )
-@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", help="What the shop goes through.")
+@click.option("--scenario", default="steady", show_default=True, help="What the shop goes through, after 20 s.")
 @click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated shop.")
 def demo(
@@ -123,29 +123,82 @@ def serve() -> None:
 
 
 @main.command()
-@click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
+@click.option(
+    "--rate", type=click.FloatRange(0.01, 100_000), default=20.0, show_default=True, help="Sessions a second."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated world.")
-@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", help="What the shop goes through.")
-@click.option("--truth", is_flag=True, help="Print the true rates as JSON, and send nothing.")
-def produce(rate: float, seed: int, scenario: str, truth: bool) -> None:
-    """Send the events of a simulated shop, in real time, until interrupted."""
-    from producers.shop import Shop
+@click.option(
+    "--scenario",
+    "texts",
+    multiple=True,
+    metavar="NAME[=SIZE][@START[-END]][~RAMP]",
+    help="What happens to it, e.g. drop@60s, spike=5@2m-3m~10s; may be given several times (default: steady).",
+)
+@click.option("--events", type=click.IntRange(0), help="Leave after so many records.")
+@click.option(
+    "--truth", type=click.Path(path_type=Path), help="Write what is true, and at the end what happened, there."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write JSON lines there, as fast as possible (- = stdout)."
+)
+@click.option("--start-ms", type=int, help="Event time of the beginning, with --out (default: now).")
+@click.option("--control", type=click.Path(path_type=Path), help="A file of scenarios, followed while the world runs.")
+def produce(
+    rate: float,
+    seed: int,
+    texts: tuple[str, ...],
+    events: int | None,
+    truth: Path | None,
+    out: Path | None,
+    start_ms: int | None,
+    control: Path | None,
+) -> None:
+    """Send the events of a simulated world whose truth is known: in real time to Kafka, or as JSON lines to a file.
 
-    shop = Shop(seed)
-    if truth:
-        click.echo(json.dumps(shop.truth(), indent=2))
+    --truth - --events 0 prints what is true, and sends nothing.
+    """
+    from itertools import islice
+
+    from producers.ledger import Ledger
+    from producers.producing import Control, phases, publish, write
+    from producers.transit import records
+    from producers.truth import told
+    from producers.world import World
+
+    if start_ms is not None and out is None:
+        raise click.UsageError("--start-ms goes with --out: what is sent happens now")
+    if control is not None and out is not None:
+        raise click.UsageError("--control follows a world that runs in real time, without --out")
+    start_ms = time.time_ns() // 1_000_000 if start_ms is None else start_ms
+    world = World(seed, phases(texts, start_ms))
+    ledger = Ledger() if truth else None
+
+    def tell() -> None:
+        if truth is not None and ledger is not None:
+            known = told(seed, world.population, world.schedule, start_ms, rate) | {"happened": ledger.told()}
+            with click.open_file(str(truth), "w", encoding="utf-8") as told_there:
+                told_there.write(json.dumps(known, indent=2) + "\n")
+
+    if str(truth) != "-" or events == 0:
+        tell()
+    if events == 0:
         return
-    settings = _settings()
-    from producers import shop as simulation
-    from producers.publisher import Publisher
-
-    if scenario == "drop":
-        shop.scenario = simulation.drop(time.time_ns() // 1_000_000)
     stop = threading.Event()
     until_interrupted(stop.set)
-    with Publisher(settings.kafka) as publisher:
-        simulation.run(shop, publisher, rate, stop)
-    _report(publisher.delivery()._asdict())
+    # Nobody may have been counted who does not leave, so the ledger is told of a record only as it is taken.
+    leaving = islice(records(world, world.happenings(start_ms, rate), ledger), events)
+    if out is not None:
+        with click.open_file(str(out), "wb") as lines:
+            report: dict[str, Any] = {"written": write(leaving, lines, stop)}
+    else:
+        from producers.publisher import Publisher
+
+        with Publisher(_settings().kafka) as publisher:
+            publish(leaving, publisher, stop, control=Control(control, world) if control else None)
+        report = publisher.delivery()._asdict()
+    tell()
+    if str(out) != "-":
+        _report(report)
 
 
 @main.command()

@@ -19,9 +19,11 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from producers import open_bandit, replay
+from producers import open_bandit, replay, scenarios, truth
+from producers.producing import publish
 from producers.publisher import Publisher
-from producers.shop import Shop, drop, run
+from producers.transit import records
+from producers.world import EVENTS_PER_SESSION, World
 from stream_app.core import cells as layout
 from stream_app.errors import LynceusError
 from stream_app.progress import Bar
@@ -32,8 +34,7 @@ AHEAD_RECORDS: Final = 20_000
 OPENING_MS: Final = 3_600_000
 OPENING_EVENTS: Final = 30_000
 """The shop has been open for an hour, so that the wall has a chart to show; with less traffic than from now on."""
-EVENTS_PER_SESSION: Final = 8
-DROP_AFTER_S: Final = 20
+SCENARIO_AFTER_S: Final = 20
 
 
 class Plan(NamedTuple):
@@ -79,6 +80,7 @@ def live(plan: Plan) -> None:
     console = _console(stderr=True)
     directory = plan.data or open_bandit.DATA
     logs = open_bandit.scan(directory)
+    scenarios.parse(plan.scenario, 0)  # a wrong name is said before anything is started
     try:
         with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
             console.print(
@@ -101,8 +103,8 @@ def _live(
     console: Console,
 ) -> None:
     now = _now_ms()
-    shop = Shop(plan.seed)
-    opening = shop.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
+    world = World(plan.seed)
+    opening = world.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
     past = takewhile(lambda event: event.ts < now, opening)
     recorded = sum(log.impressions + log.clicks for log in logs)
     with Bar(console, None, "replaying a week of real clicks") as progress:
@@ -116,11 +118,12 @@ def _live(
     stack.wait_until_shown(before + result.events)
     console.print(f"{result.events:,} events counted, {recorded:,} of them real; now the simulated shop, until Ctrl-C")
     _print_rates(console, [_slice(stack, log) for log in logs])
-    if plan.scenario == "drop":
-        shop.scenario = drop(_now_ms() + DROP_AFTER_S * 1000)
+    _print_truth(console, world)
+    now = _now_ms()
+    world.schedule = (scenarios.parse(plan.scenario, now + SCENARIO_AFTER_S * 1000),)
     stop = threading.Event()
     with stack.watched(stop):
-        run(shop, publisher, plan.rate, stop)
+        publish(records(world, world.happenings(now, plan.rate)), publisher, stop)
     stack.check()
 
 
@@ -171,6 +174,15 @@ def _print_rates(console: Console, slices: list[dict[str, Any]]) -> None:
             f"{ctr['value']:.2%} ({100 * ctr['low']:.3f}-{100 * ctr['high']:.3f})" if ctr else "not enough data",
             f"{published:.2%}" if published else "",
         )
+    console.print(table)
+
+
+def _print_truth(console: Console, world: World) -> None:
+    """Print the true rates of the simulated shop: what the wall must come to show, but for the mood of the hour."""
+    by_surface = truth.rates(world.population)
+    table = Table("surface", *(f"true CTR, {arm}" for arm in world.population.arms))
+    for surface, by_arm in by_surface.items():
+        table.add_row(surface, *(f"{rates['ctr']:.2%}" for rates in by_arm.values()))
     console.print(table)
 
 

@@ -14,7 +14,7 @@ import redis
 from confluent_kafka import Producer
 from msgspec import structs
 
-from producers.shop import Shop
+from producers.world import EVENTS_PER_SESSION, World
 from stream_app.child import Child
 from stream_app.core import cells as layout
 from stream_app.core import codec
@@ -46,7 +46,7 @@ def shop_events(count: int, seed: int = 1, before_ms: int | None = None) -> list
     """
     print(f"shop seed {seed}")  # noqa: T201  # a failing run shows how to repeat it
     now = time.time_ns() // 1_000_000 if before_ms is None else before_ms
-    events = list(islice(Shop(seed).events(now - 600_000, count / 8 / 500), count))
+    events = list(islice(World(seed).events(now - 600_000, count / EVENTS_PER_SESSION / 500), count))
     early_ms = now - max(event.ts for event in events)
     return [codec.encode(structs.replace(event, ts=event.ts + early_ms)) for event in events]
 

@@ -2,7 +2,7 @@
 
 It shares no code with the worker: plain JSON, plain dictionaries, one partition after the other in log order. It knows
 the rules that the simulated shop exercises: ids counted once, one click per impression, sessions per surface and
-arm, conversions at the quoted decision and item.
+arm, conversions and orders at the quoted decision and item. Events of other kinds it only checks off.
 """
 
 import json
@@ -79,7 +79,11 @@ def _recount_partition(
             shown.setdefault((event["decision"], event["item"]), event)
             outcomes["counted"] += 1
             continue
-        quoted = (event.get("decision", ""), event.get("item", ""))
+        if kind not in ("click", "conversion", "order"):
+            outcomes["counted"] += 1
+            continue
+        line = next((line for line in event.get("lines", ()) if "decision" in line), event)
+        quoted = (line.get("decision", ""), line.get("item", ""))
         impression = shown.get(quoted)
         if impression is None:
             outcomes["unmatched"] += 1
@@ -89,9 +93,11 @@ def _recount_partition(
         if kind == "click":
             totals[where]["repeat_clicks" if quoted in clicked else "clicks"] += 1
             clicked.add(quoted)
-        elif kind == "conversion":
+        else:
             totals[where]["conversions"] += 1
             totals[where]["revenue_minor"] += event.get("value_minor", 0)
+            totals[where]["revenue_minor"] += event.get("total_minor", 0)
+            totals[where]["revenue_minor"] -= event.get("tax_minor", 0) + event.get("shipping_minor", 0)
             session = (impression.get("session") or impression["user"], *by_surface_and_arm(impression))
             if session not in converted:
                 converted.add(session)

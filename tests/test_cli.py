@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections import Counter
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from stream_app.core import codec
 from stream_app.settings import KafkaSettings, environment, load
 from tests.commands import PATIENCE_S, environ_of, lynceus, run
 from tests.fleet import make_settings, shop_events
-from tests.recount import read
+from tests.recount import read, recount
 
 CANARY = "canary-5ac7e1"
 
@@ -84,10 +85,46 @@ def test_json_goes_with_once() -> None:
 
 
 def test_the_truth_needs_no_kafka() -> None:
-    """`lynceus produce --truth` prints the rates of the simulated shop, the same for the same seed."""
-    one, again, other = (invoke("produce", "--truth", "--seed", seed).stdout for seed in ("1", "1", "2"))
-    assert json.loads(one) == json.loads(again)
-    assert json.loads(one).keys() == json.loads(other).keys()
+    """`lynceus produce --events 0 --truth -` prints what is true of the world, the same for the same seed."""
+    options = ("produce", "--events", "0", "--truth", "-", "--scenario", "drop=0.5@60s")
+    one, again, other = (json.loads(invoke(*options, "--seed", seed).stdout) for seed in ("1", "1", "2"))
+    rates = [told["steady"]["rates"] for told in (one, again, other)]
+    assert (rates[0], False) == (rates[1], rates[0] == rates[2])
+    assert [("drop", 60_000, 0.5)] == [
+        (phase["scenario"], phase["from_ms"] - one["start_ms"], phase["changes"]["to"]) for phase in one["phases"]
+    ]
+
+
+def test_a_world_is_written_with_its_truth(tmp_path: Path) -> None:
+    """JSON lines of one seed and start are the same bytes, and the ledger beside them is what the lines add up to."""
+    work = tmp_path / "work"
+    work.mkdir()
+    options = ("produce", "--events", "3000", "--seed", "4", "--start-ms", "1748768400000", "--scenario", "duplicates")
+    ran = [run((*options, "--truth", "truth.json", "--out", name), {}, work) for name in ("one.jsonl", "two.jsonl")]
+    raws, again = ((work / name).read_bytes().split(b"\n")[:-1] for name in ("one.jsonl", "two.jsonl"))
+    totals, outcomes = recount({0: list(raws)})
+    happened = json.loads((work / "truth.json").read_text())["happened"]
+    shown: Counter[tuple[str, str]] = Counter()
+    for row in happened["totals"]:
+        shown[row["surface"], row["arm"]] += row.get("impressions", 0)
+    assert [(0, {"written": 3000})] * 2 == [(each.status, json.loads(each.stdout)) for each in ran]
+    assert (raws, 3000) == (again, len(raws))
+    assert dict(outcomes) == happened["outcomes"]
+    assert {key: of["impressions"] for key, of in totals.items()} == {key: n for key, n in shown.items() if n}
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--scenario", "flood"), "one of steady, drop"),
+        (("--start-ms", "1748768400000"), "--start-ms goes with --out"),
+        (("--control", "x", "--out", "-"), "--control follows a world that runs in real time"),
+    ],
+)
+def test_a_world_that_cannot_be_is_refused(options: tuple[str, ...], what: str) -> None:
+    """What does not go together, or is no scenario, is said before anything is connected."""
+    refused = invoke("produce", *options)
+    assert (True, True) == (refused.exit_code != 0, what.lower() in refused.stderr.lower())
 
 
 @pytest.mark.kafka
@@ -111,7 +148,7 @@ def test_a_replay_says_what_it_sent(mock_kafka_settings: KafkaSettings, tmp_path
     assert (0, report, True) == (ran.status, json.loads(ran.stdout), "events.jsonl:11: unknown_type" in ran.stderr)
 
 
-def test_the_shop_sends_until_it_is_asked_to_stop(mock_kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+def test_the_world_sends_until_it_is_asked_to_stop(mock_kafka_settings: KafkaSettings, tmp_path: Path) -> None:
     """`lynceus produce` leaves at SIGTERM, and says that everything it sent was delivered."""
     settings = make_settings(mock_kafka_settings, "redis://127.0.0.1/0")
     consumer = Consumer(

@@ -17,8 +17,8 @@ from typing import Self
 
 import redis
 
-from producers.shop import Shop
 from producers.topics import ensure_topics
+from producers.world import World
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.child import Child
 from stream_app.core import codec
@@ -43,7 +43,7 @@ def traffic(seed: int) -> Iterator[bytes | None]:
     chance = random.Random(f"traffic {seed}")
     recent: list[bytes] = []
     start_ms = time.time_ns() // 1_000_000 - AGO_MS
-    for event in Shop(seed).events(start_ms - start_ms % 3_600_000, SESSIONS_PER_S):
+    for event in World(seed).events(start_ms - start_ms % 3_600_000, SESSIONS_PER_S):
         raw = codec.encode(event)
         yield raw
         recent = [*recent[-199:], raw]

@@ -22,7 +22,7 @@ from stream_app.worker import store
 from tests.faults.proxy import Proxy
 from tests.fleet import fleet, make_settings, send, shop_events
 from tests.timelines import LATER, outcomes, rows
-from tests.worker.test_checkpoint import KEY, ShortLog, Worker, shown
+from tests.worker.claiming import KEY, ShortLog, Worker, shown
 from tests.worker.test_counting import assert_exact
 from tests.worker.test_recovery import committed, readiness
 

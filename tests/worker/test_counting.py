@@ -22,8 +22,9 @@ def assert_exact(running: Fleet) -> None:
     kafka = running.settings.kafka
     expected, outcomes = recount(read(kafka.bootstrap, kafka.events_topic))
     counted = {
-        key: {name: counts[name] for name in RECOUNTED if name in counts}
+        key: of
         for key, counts in running.stored.totals().items()
+        if (of := {name: counts[name] for name in RECOUNTED if name in counts})
     }
     assert counted == expected
     assert running.stored.outcomes() == outcomes

@@ -1,0 +1,70 @@
+"""A world run through the real processor in memory: what is counted, beside what the ledger says has happened."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from producers.ledger import Ledger
+from producers.transit import Record, records
+from producers.world import World
+from stream_app.core import cells
+from stream_app.core.attribution import Rules
+from stream_app.core.processor import Partition, Span
+from stream_app.metrics.catalogue import INDEX, PLAN
+
+START_MS = 1_748_768_400_000
+"""2025-06-01T09:00:00Z: the beginning of an hour whose mood is 1."""
+AT_ONCE = 500
+Totals = dict[tuple[str, ...], dict[str, int]]
+
+
+class Counted(NamedTuple):
+    """What came of one run: the records, the ledger, and what the processor counted by slice."""
+
+    arrived: list[Record]
+    ledger: Ledger
+    totals: Totals
+    outcomes: dict[str, int]
+
+
+def count(world: World, sessions_per_second: float, seconds: int) -> Counted:
+    """Let sessions begin for `seconds`, wait until all has happened, and count what arrives, in one partition."""
+    ledger = Ledger()
+    happened = world.happenings(START_MS, sessions_per_second, START_MS + 1000 * seconds)
+    arrived = list(records(world, happened, ledger))
+    partition = processed(record.value for record in arrived)
+    outcomes = {name: number for name, number in partition.head.outcomes.items() if number}
+    return Counted(arrived, ledger, totals(partition), outcomes)
+
+
+def processed(values: Iterable[bytes]) -> Partition:
+    """Return the state of a partition to which all values have been applied."""
+    partition = Partition(PLAN, Rules())
+    values = list(values)
+    for first in range(0, len(values), AT_ONCE):
+        # They arrive much later than they happened, so nothing comes from the future.
+        partition.process([Span(first, START_MS + 10**10, values[first : first + AT_ONCE])])
+    return partition
+
+
+def totals(partition: Partition) -> Totals:
+    """Return all cells of a partition added up by slice, zeros left out."""
+    sums: defaultdict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(INDEX, 0))
+    for tier in (partition.cells.panes, partition.cells.hours):
+        for rows in tier.values():
+            for number, tally in (cells.unpack_rows(rows) if isinstance(rows, bytes) else rows).items():
+                into = sums[tuple(partition.slices.slices[number])]
+                for name, at in INDEX.items():
+                    into[name] += tally[at]
+    named = {key: {name: amount for name, amount in of.items() if amount} for key, of in sums.items()}
+    return {key: of for key, of in named.items() if of}
+
+
+def by(found: Totals, *fields: int) -> dict[tuple[str, ...], dict[str, int]]:
+    """Add up totals by some of their dimensions, given as places in the slice."""
+    sums: defaultdict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(INDEX, 0))
+    for key, of in found.items():
+        into = sums[tuple(key[field] for field in fields)]
+        for name, amount in of.items():
+            into[name] += amount
+    return dict(sums)
