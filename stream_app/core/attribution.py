@@ -42,8 +42,6 @@ ARM_HORIZON_MS: Final = 28 * 86_400_000
 _NO_SESSION: Final = 0
 _NO_USER: Final = 0
 
-SESSION, CLICK = int(Occasion.SESSION), int(Occasion.CLICK)
-
 
 class Rules(NamedTuple):
     """What decides whose credit an event is. Milliseconds; part of the stored configuration."""
@@ -166,7 +164,10 @@ class Attribution:
         return True
 
     def _other(self, event: AnyEvent) -> bool:
-        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
+        """Count an event that no impression has to have earned, by its own time and dimensions."""
+        number = self._slice(event)
+        self._add(event.ts, number, Occasion.OTHER, event)
+        self._add(event.ts, number, type(event), event)
         return True
 
     def _slice(self, event: Event) -> int:
@@ -191,7 +192,7 @@ class Attribution:
             exposures = joins.exposures
             if exposure not in exposures.newer and exposure not in exposures.older:
                 exposures.put(exposure, (at, number))
-                self._add(at, number, SESSION, event)
+                self._add(at, number, Occasion.SESSION, event)
         else:
             user, exposure = _NO_USER, _NO_SESSION
         decision = digest(event.decision.encode())
@@ -247,7 +248,7 @@ class Attribution:
         if key in self.joins.clicks:
             self._add(at, number, Occasion.REPEAT_CLICK, None)
             return
-        self._add(at, number, CLICK, None)
+        self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
         if user:
             self._clicked.put(user, key, self.joins.clicks.generation)
@@ -316,8 +317,7 @@ class Attribution:
     def _assignment(self, event: Assignment) -> bool:
         if user := self._user(event):
             self.joins.arms.put(user, (event.ts, _ARMS.index(event.arm)))
-        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
-        return True
+        return self._other(event)
 
     def _user(self, event: Event) -> int:
         consent: Consent | None = event.consent

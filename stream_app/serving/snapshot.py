@@ -45,6 +45,7 @@ class WindowView(msgspec.Struct, frozen=True):
     """One window. `maturity` is the share of its impressions that had their whole click window.
 
     `gapped`: it reaches back to a time of which records were lost to retention before they were counted.
+    `not_yet`: metrics that it cannot answer, for it reaches back to before one of their measures was counted.
     """
 
     start_ms: int
@@ -52,6 +53,7 @@ class WindowView(msgspec.Struct, frozen=True):
     length_ms: int
     complete: bool
     gapped: bool
+    not_yet: tuple[str, ...]
     maturity: float
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]

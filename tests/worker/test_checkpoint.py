@@ -24,7 +24,7 @@ from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
 from stream_app.embedded import RedisServer
-from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import RedisSettings
 from stream_app.worker import scripts, store
 from stream_app.worker.agents import Counting
@@ -99,7 +99,6 @@ class Worker:
             app="test",
             worker="w",
             plan=PLAN,
-            measures=[measure.name for measure in MEASURES],
             rules=Rules(),
             configuration=configuration,
             now_ms=lambda: LATER,
