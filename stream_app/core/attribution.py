@@ -32,8 +32,9 @@ from stream_app.core.events import (
     Order,
 )
 from stream_app.core.memory import Bound, Remembered
+from stream_app.core.records import Change, Exposure
 from stream_app.core.slices import SliceTable
-from stream_app.core.tally import Money, Occasion
+from stream_app.core.tally import Occasion
 
 _MASK: Final = 2**64 - 1
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
@@ -65,8 +66,7 @@ class Joins:
     impressions  decision and item        -> (at, slice, session exposure, user); also the decision's first, by itself
     clicks       impression               -> (at, user)
     waiting      impression not yet seen  -> (at of the click, user)
-    exposures    session, surface and arm -> (at, slice) of the first impression
-    spent        exposure that converted  -> (at, revenue so far in minor units)
+    exposures    session, surface and arm -> Exposure
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
 
@@ -86,8 +86,7 @@ class Joins:
         self.impressions = table("impressions", join_ms, append_only=True)
         self.clicks = table("clicks", join_ms, append_only=True)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
-        self.exposures = table("exposures", join_ms, append_only=True)
-        self.spent = table("spent", join_ms)
+        self.exposures = table("exposures", join_ms)
         self.sessions = table("sessions", rules.session_gap_ms * 4)
         self.arms = table("arms", ARM_HORIZON_MS)
 
@@ -95,15 +94,14 @@ class Joins:
     def tables(self) -> Sequence[Remembered]:
         """All tables, in a fixed order."""
         return (
-            self.ids, self.impressions, self.clicks, self.waiting,
-            self.exposures, self.spent, self.sessions, self.arms,
+            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.sessions, self.arms,
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered, int]]:
         """Yield each table with the event time from which on its entries still matter."""
         rules = self.rules
         conversion_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
-        for table in (self.impressions, self.clicks, self.exposures, self.spent):
+        for table in (self.impressions, self.clicks, self.exposures):
             yield table, watermark_ms - conversion_ms
         # A duplicate of a sealed pane would be late anyway: forgetting its id can change no count.
         yield self.ids, sealed_before_ms
@@ -191,7 +189,7 @@ class Attribution:
             exposure = session ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
             exposures = joins.exposures
             if exposure not in exposures.newer and exposure not in exposures.older:
-                exposures.put(exposure, (at, number))
+                exposures.put(exposure, Exposure(at, number))
                 self._add(at, number, Occasion.SESSION, event)
         else:
             user, exposure = _NO_USER, _NO_SESSION
@@ -244,12 +242,13 @@ class Attribution:
         return True
 
     def _click_on(self, key: int, record: tuple[int, ...], click_ms: int) -> None:
-        at, number, _, user = record
+        at, number, exposure, user = record
         if key in self.joins.clicks:
             self._add(at, number, Occasion.REPEAT_CLICK, None)
             return
         self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
+        self._grow(exposure, clicks=1)
         if user:
             self._clicked.put(user, key, self.joins.clicks.generation)
 
@@ -275,22 +274,30 @@ class Attribution:
             return False
         at, number, exposure, _ = record
         self._add(at, number, Occasion.CONVERSION, event)
-        first = self.joins.exposures.get(exposure) if exposure else None
-        before = self.joins.spent.get(exposure) if first else None
-        if first is not None and before is None:
-            self._add(first[0], first[1], Occasion.CONVERTED_SESSION, event)
-        spent = before[1] if before else 0
-        if value_minor:
-            if currency not in (None, self.rules.currency):
-                self._add(at, number, Occasion.FOREIGN_REVENUE, event)
-            else:
-                self._add(at, number, Occasion.REVENUE, Money(value_minor))
-                if first is not None:
-                    self._add(first[0], first[1], Occasion.SESSION_REVENUE, Money(value_minor, spent))
-                    spent += value_minor
-        if first is not None:
-            self.joins.spent.put(exposure, (first[0], spent))
+        earned_minor = 0
+        if value_minor and currency not in (None, self.rules.currency):
+            self._add(at, number, Occasion.FOREIGN_REVENUE, event)
+        elif value_minor:
+            earned_minor = value_minor
+            self._add(at, number, Occasion.REVENUE, earned_minor)
+        self._grow(exposure, conversions=1, revenue_minor=earned_minor)
         return True
+
+    def _grow(self, key: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0) -> None:
+        """Let an exposure grow, unless it is forgotten or was never to be kept."""
+        known = self.joins.exposures.get(key) if key else None
+        if known is None:
+            return
+        before = Exposure(*known)
+        after = Exposure(
+            before.at_ms,
+            before.slice_number,
+            before.clicks + clicks,
+            before.conversions + conversions,
+            before.revenue_minor + revenue_minor,
+        )
+        self.joins.exposures.put(key, after)
+        self._add(before.at_ms, before.slice_number, Occasion.EXPOSURE, Change(before, after))
 
     def _earned(self, event: Event, key: int | None) -> tuple[int, ...] | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""

@@ -21,19 +21,11 @@ class Occasion(IntEnum):
     CLICK = 2
     REPEAT_CLICK = 3
     CONVERSION = 4
-    CONVERTED_SESSION = 5
+    EXPOSURE = 5
     REVENUE = 6
-    SESSION_REVENUE = 7
-    FOREIGN_REVENUE = 8
-    EXCLUDED = 9
-    OTHER = 10
-
-
-class Money(NamedTuple):
-    """The subject of a revenue credit, in minor units: what is added, and what its session had earned before."""
-
-    minor: int
-    before_minor: int = 0
+    FOREIGN_REVENUE = 7
+    EXCLUDED = 8
+    OTHER = 9
 
 
 def one(_: Any) -> int:
@@ -45,8 +37,9 @@ class Measure(NamedTuple):
     """An additive integer.
 
     `on` is the occasion it grows on: one that attribution decides about, or simply every event of a type. `lift` maps
-    the occasion's subject (the event, or Money) to the amount; with `given`, it grows only where that attribute of the
-    subject is not None. Who changes what `lift` means counts `version` up: amounts of the former meaning are dropped.
+    the occasion's subject to the amount: the event, the Change of a record, minor units of revenue. With `given`, it
+    grows only where that attribute of the subject is not None. Who changes what `lift` means counts `version` up:
+    amounts of the former meaning are dropped.
     """
 
     name: str
