@@ -6,10 +6,11 @@ floor between the tiers. A credit is added in place to the list it belongs to; e
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
+from stream_app.core.events import Event
 from stream_app.core.panes import (
     FINE_RETENTION_MS,
     HOUR_RETENTION_MS,
@@ -17,7 +18,7 @@ from stream_app.core.panes import (
     hour_start,
     pane_start,
 )
-from stream_app.core.tally import Occasion, Plan, add_into, subtract_from
+from stream_app.core.tally import NOTHING, Occasion, Plan, add_into, subtract_from
 
 Rows = dict[int, list[int]]
 COLD_AFTER_MS: Final = 300_000
@@ -29,7 +30,7 @@ class Credit(NamedTuple):
 
     at_ms: int
     slice_number: int
-    occasion: Occasion
+    occasion: Occasion | type[Event]
     subject: Any
 
 
@@ -73,14 +74,17 @@ class Cells:
         self._groups: defaultdict[int, list[Any]] = defaultdict(list)
         self._groups_start = -1
 
-    def add(self, at_ms: int, slice_number: int, occasion: int, subject: Any) -> None:
-        """Add a credit to the cell of its slice and time."""
+    def add(self, at_ms: int, slice_number: int, occasion: Occasion | type[Event], subject: Any) -> None:
+        """Add a credit to the cell of its slice and time; nothing where no measure grows on its occasion."""
+        step = self._steps.get(occasion)
+        if step is None:
+            return
         start = at_ms - at_ms % PANE_MS
         rows = self._current if start == self._current_start else self._enter(start)
         tally = rows.get(slice_number)
         if tally is None:
             tally = rows[slice_number] = [0] * self._plan.width
-        ones, groups = self._steps[occasion]
+        ones, groups = step
         for index in ones:
             tally[index] += 1
         for given, ones, lifts in groups:
@@ -107,7 +111,7 @@ class Cells:
             return
         start = self._groups_start
         rows = self._current if start == self._current_start else self._enter(start)
-        ones, groups = self._steps[Occasion.IMPRESSION]
+        ones, groups = self._steps.get(Occasion.IMPRESSION, NOTHING)
         for number, subjects in self._groups.items():
             tally = rows.get(number)
             if tally is None:
@@ -215,6 +219,19 @@ class Cells:
             else:
                 self.hours[cells.field_start(field)] = packed
         return left_behind
+
+    def relay(self, columns: Sequence[str]) -> None:
+        """Lay every cell out anew, from `columns` to the plan's: what is new there is 0, what is not there is dropped.
+
+        All of them are then written with the next checkpoint. Nothing moves by that: amounts stay what they were.
+        """
+        at = {column: position for position, column in enumerate(columns)}
+        positions = [at.get(column) for column in self._plan.columns]
+        for tier, changed in ((self.panes, self.changed_panes), (self.hours, self.changed_hours)):
+            for start, rows in tier.items():
+                laid = {n: [0 if at is None else tally[at] for at in positions] for n, tally in _rows(rows).items()}
+                tier[start] = laid
+                self._touch(tier, changed, start)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

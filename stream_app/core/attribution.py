@@ -35,16 +35,15 @@ from stream_app.core.events import (
 )
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
 from stream_app.core.panes import pane_start
+from stream_app.core.records import Change, Exposure
 from stream_app.core.slices import SliceTable
-from stream_app.core.tally import Money, Occasion
+from stream_app.core.tally import Occasion
 
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
 """How long an assignment speaks for a user whose events name no arm."""
 _NO_SESSION: Final = 0
 _NO_USER: Final = 0
-
-SESSION, CLICK = int(Occasion.SESSION), int(Occasion.CLICK)
 
 
 class Rules(NamedTuple):
@@ -93,8 +92,7 @@ class Joins:
     impressions  decision and item        -> Shown, packed; also the decision's first, by itself
     clicks       impression               -> (at, user)
     waiting      impression not yet seen  -> (at of the click, user)
-    exposures    session, surface and arm -> (pane, slice) of the first impression
-    spent        exposure that converted  -> (at, revenue so far in minor units)
+    exposures    session, surface and arm -> Exposure; (pane, slice) until something comes of it
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
 
@@ -122,8 +120,7 @@ class Joins:
         # A click is looked for where its impression was found, and only there.
         self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
-        self.exposures = table("exposures", join_ms, sessions, append_only=True)
-        self.spent = table("spent", join_ms, sessions)
+        self.exposures = table("exposures", join_ms, sessions)
         self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
 
@@ -131,8 +128,7 @@ class Joins:
     def tables(self) -> Sequence[Remembered[Any]]:
         """All tables, in a fixed order."""
         return (
-            self.ids, self.impressions, self.clicks, self.waiting,
-            self.exposures, self.spent, self.sessions, self.arms,
+            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.sessions, self.arms,
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
@@ -140,7 +136,7 @@ class Joins:
         rules = self.rules
         conversion_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms)
         yield self.impressions, watermark_ms - conversion_ms
-        for table in (self.clicks, self.exposures, self.spent):
+        for table in (self.clicks, self.exposures):
             yield table, watermark_ms - conversion_ms
         # A duplicate of a sealed pane would be late anyway: forgetting its id can change no count.
         yield self.ids, sealed_before_ms
@@ -209,7 +205,10 @@ class Attribution:
         return True
 
     def _other(self, event: AnyEvent) -> bool:
-        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
+        """Count an event that no impression has to have earned, by its own time and dimensions."""
+        number = self._slice(event)
+        self._add(event.ts, number, Occasion.OTHER, event)
+        self._add(event.ts, number, type(event), event)
         return True
 
     def _slice(self, event: Event) -> int:
@@ -234,7 +233,7 @@ class Attribution:
             exposures = joins.exposures
             if exposure not in exposures.newer and exposure not in exposures.older:
                 exposures.put(exposure, self._place(at, number))
-                self._add(at, number, SESSION, event)
+                self._add(at, number, Occasion.SESSION, event)
         else:
             user, exposure = _NO_USER, _NO_SESSION
         decision = digest(event.decision.encode()) >> KEY_SHIFT
@@ -294,12 +293,13 @@ class Attribution:
         return True
 
     def _click_on(self, key: int, record: Shown, click_ms: int) -> None:
-        at, number, _, user = record
+        at, number, exposure, user = record
         if key in self.joins.clicks:
             self._add(at, number, Occasion.REPEAT_CLICK, None)
             return
-        self._add(at, number, CLICK, None)
+        self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
+        self._grow(exposure, clicks=1)
         if user:
             self._clicked.put(user, key, self.joins.clicks.generation)
 
@@ -325,22 +325,30 @@ class Attribution:
             return False
         at, number, exposure, _ = record
         self._add(at, number, Occasion.CONVERSION, event)
-        first = self.joins.exposures.get(exposure) if exposure else None
-        before = self.joins.spent.get(exposure) if first else None
-        if first is not None and before is None:
-            self._add(first[0], first[1], Occasion.CONVERTED_SESSION, event)
-        spent = before[1] if before else 0
-        if value_minor:
-            if currency not in (None, self.rules.currency):
-                self._add(at, number, Occasion.FOREIGN_REVENUE, event)
-            else:
-                self._add(at, number, Occasion.REVENUE, Money(value_minor))
-                if first is not None:
-                    self._add(first[0], first[1], Occasion.SESSION_REVENUE, Money(value_minor, spent))
-                    spent += value_minor
-        if first is not None:
-            self.joins.spent.put(exposure, (first[0], spent))
+        earned_minor = 0
+        if value_minor and currency not in (None, self.rules.currency):
+            self._add(at, number, Occasion.FOREIGN_REVENUE, event)
+        elif value_minor:
+            earned_minor = value_minor
+            self._add(at, number, Occasion.REVENUE, earned_minor)
+        self._grow(exposure, conversions=1, revenue_minor=earned_minor)
         return True
+
+    def _grow(self, key: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0) -> None:
+        """Let an exposure grow, unless it is forgotten or was never to be kept."""
+        known = self.joins.exposures.get(key) if key else None
+        if known is None:
+            return
+        before = Exposure(*known)
+        after = Exposure(
+            before.at_ms,
+            before.slice_number,
+            before.clicks + clicks,
+            before.conversions + conversions,
+            before.revenue_minor + revenue_minor,
+        )
+        self.joins.exposures.put(key, after)
+        self._add(before.at_ms, before.slice_number, Occasion.EXPOSURE, Change(before, after))
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""
@@ -370,8 +378,7 @@ class Attribution:
     def _assignment(self, event: Assignment) -> bool:
         if user := self._user(event):
             self.joins.arms.put(user, (event.ts, _ARMS.index(event.arm)))
-        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
-        return True
+        return self._other(event)
 
     def _user(self, event: Event) -> int:
         consent: Consent | None = event.consent

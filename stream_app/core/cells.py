@@ -8,7 +8,7 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     @head   Head, packed: outcomes, watermark, floor, progress
     @dir    directory: field of a pane or hour -> sequence number of its last change
     @slices the partition's slices in order of their numbers
-    @layout names of the measures, in the order of the vector
+    @layout columns of the measures, in the order of the vector
     @alive  Alive, packed: heartbeat of the owner, also when nothing is counted
     p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
@@ -17,13 +17,12 @@ A field is part of the state only if the directory (p:, h:) or the head (j:) say
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from stream_app.core.slices import Slice
-from stream_app.core.tally import Measure
 
 LAYOUT_VERSION: Final = 2
 OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
@@ -55,6 +54,7 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     lack some. Until `@off` reaches `replay_to`, a state that was lost, or went back, is being counted anew.
     `partitions` is how many the topic had when the partition was last claimed. When there were more at a claim, keys
     had moved to others: what happened before `rekeyed_ms` (wall clock) cannot be joined with what came after it.
+    `since` says of measures that came to the catalogue later, by column, from which event time on they are counted.
     """
 
     applied: int = 0
@@ -74,6 +74,7 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     replay_to: int = 0
     partitions: int = 0
     rekeyed_ms: int = 0
+    since: dict[str, int] = {}  # as above
 
 
 class Alive(msgspec.Struct, array_like=True, frozen=True):
@@ -105,10 +106,12 @@ def field_start(field: str) -> int:
     return int(field[2:])
 
 
-def fingerprint(measures: Sequence[Measure], meaning: Iterable[tuple[str, object]]) -> str:
-    """Return a hash of all that changes what a record contributes: the layout, the measures, the rules of counting."""
-    parts = [f"layout={LAYOUT_VERSION}", *(f"{m.name}:{m.on.name}:{m.unit}" for m in measures)]
-    parts += [f"{name}={value}" for name, value in sorted(meaning)]
+def fingerprint(meaning: Iterable[tuple[str, object]]) -> str:
+    """Return a hash of the rules of counting and of this layout: counts under different ones are never mixed.
+
+    The catalogue is not among them. Each measure's column says what it means, so one that is new changes no other.
+    """
+    parts = [f"layout={LAYOUT_VERSION}", *(f"{name}={value}" for name, value in sorted(meaning))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -166,5 +169,5 @@ def unpack_slices(packed: bytes) -> list[Slice]:
 
 
 def unpack_layout(packed: bytes) -> list[str]:
-    """Undo `pack` of the names of the measures."""
+    """Undo `pack` of the columns of the measures."""
     return _decode_layout(packed)

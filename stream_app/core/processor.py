@@ -82,6 +82,7 @@ class Partition:
         self.slices = SliceTable(rules.max_slices)
         self.watermark = Watermark(rules.out_of_orderness_ms, rules.lateness_ms)
         self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
+        self.is_laid_out_anew = True
 
     @classmethod
     def restore(cls, plan: Plan, rules: Rules, fields: dict[str, bytes]) -> tuple["Partition", list[str]]:
@@ -90,6 +91,7 @@ class Partition:
         Raises KeyError or msgspec.MsgspecError when the fields are not a whole state.
         """
         self = cls(plan, rules)
+        self.is_laid_out_anew = False
         head = self.head = layout.unpack_head(fields[layout.HEAD])
         directory = layout.unpack_directory(fields[layout.DIRECTORY])
         missing = next((name for name in directory if name not in fields), None)
@@ -113,7 +115,23 @@ class Partition:
         self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
         for joined, needed_since_ms in self._needed():
             joined.remind(self.watermark.at_ms, needed_since_ms)
+        self._adopt_layout(layout.unpack_layout(fields[layout.LAYOUT]))
         return self, stale
+
+    def _adopt_layout(self, stored: list[str]) -> None:
+        """Go on with the plan's measures where a state has others: a newer catalogue, or an older one again.
+
+        A measure that is new here is whole from the next pane on: nothing newer than that was counted before.
+        """
+        columns, head = self.plan.columns, self.head
+        if tuple(stored) == columns:
+            return
+        self.cells.relay(stored)
+        whole_from_ms = head.newest_ms - head.newest_ms % PANE_MS + PANE_MS if head.newest_ms else 0
+        before = set(stored)
+        head.since = {column: head.since.get(column, 0) if column in before else whole_from_ms for column in columns}
+        head.since = {column: since for column, since in head.since.items() if since}
+        self.is_laid_out_anew = True
 
     def process(self, spans: Iterable[Span]) -> BatchReport:
         """Apply the records in order. Never raises for what a record says."""
@@ -147,6 +165,9 @@ class Partition:
             self.slices.mark_stored()
         head.newest_ms, head.floor_ms = self.watermark.newest_ms, self.cells.floor_ms
         head.overflowed = self.slices.overflowed
+        if self.is_laid_out_anew:
+            fields[layout.LAYOUT] = layout.pack(list(self.plan.columns))
+            self.is_laid_out_anew = False
         fields[layout.HEAD] = layout.pack(head)
         fields[layout.DIRECTORY] = layout.pack(self.cells.sequences)
         return fields, stale

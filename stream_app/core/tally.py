@@ -5,10 +5,12 @@ depend on order, and are bit-identical after replay, merge and recovery. A `Tall
 The aggregation loop adds in place to plain lists that it owns; `Tally` is the value that everyone else passes on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from operator import add, neg, sub
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from stream_app.core.events import Event
 
 
 class Occasion(IntEnum):
@@ -19,19 +21,11 @@ class Occasion(IntEnum):
     CLICK = 2
     REPEAT_CLICK = 3
     CONVERSION = 4
-    CONVERTED_SESSION = 5
+    EXPOSURE = 5
     REVENUE = 6
-    SESSION_REVENUE = 7
-    FOREIGN_REVENUE = 8
-    EXCLUDED = 9
-    OTHER = 10
-
-
-class Money(NamedTuple):
-    """The subject of a revenue credit, in minor units: what is added, and what its session had earned before."""
-
-    minor: int
-    before_minor: int = 0
+    FOREIGN_REVENUE = 7
+    EXCLUDED = 8
+    OTHER = 9
 
 
 def one(_: Any) -> int:
@@ -42,16 +36,30 @@ def one(_: Any) -> int:
 class Measure(NamedTuple):
     """An additive integer.
 
-    `on` is the occasion it grows on; `lift` maps the occasion's subject (the event, or Money) to the amount;
-    with `given`, it grows only where that attribute of the subject is not None.
+    `on` is the occasion it grows on: one that attribution decides about, or simply every event of a type. `lift` maps
+    the occasion's subject to the amount: the event, the Change of a record, minor units of revenue. With `given`, it
+    grows only where that attribute of the subject is not None. Who changes what `lift` means counts `version` up:
+    amounts of the former meaning are dropped.
     """
 
     name: str
     help: str
     unit: str
-    on: Occasion
+    on: Occasion | type[Event]
     lift: Callable[[Any], int] = one
     given: str | None = None
+    version: int = 1
+
+    @property
+    def column(self) -> str:
+        """The name under which amounts are stored: another meaning has another name."""
+        on = self.on.name if isinstance(self.on, Occasion) else self.on.__name__
+        return f"{self.name}:{on}:{self.given or ''}:{self.unit}:{self.version}"
+
+
+def name_of(column: str) -> str:
+    """Return the name of the measure that is stored in `column`."""
+    return column.partition(":")[0]
 
 
 class Tally(tuple[int, ...]):
@@ -110,17 +118,26 @@ class Group(NamedTuple):
     lifts: Lifts
 
 
+Step = tuple[tuple[int, ...], tuple[Group, ...]]
+"""What always grows by one, and the groups that grow conditionally or by more."""
+NOTHING: Final[Step] = (), ()
+
+
 class Plan(NamedTuple):
-    """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more."""
+    """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more.
+
+    `columns` is the layout of the vector, as stored. An occasion on which nothing grows is not in `steps`.
+    """
 
     width: int
-    steps: tuple[tuple[tuple[int, ...], tuple[Group, ...]], ...]
+    columns: tuple[str, ...]
+    steps: Mapping[Occasion | type[Event], Step]
 
     @classmethod
     def of(cls, measures: Sequence[Measure]) -> "Plan":
         """Compile `measures`; their order is the layout of the vector."""
-        steps = []
-        for occasion in Occasion:
+        steps: dict[Occasion | type[Event], Step] = {}
+        for occasion in dict.fromkeys(measure.on for measure in measures):
             own = [(index, measure) for index, measure in enumerate(measures) if measure.on is occasion]
             groups = []
             for given in dict.fromkeys(measure.given or "" for _, measure in own):
@@ -129,5 +146,5 @@ class Plan(NamedTuple):
                 groups.append(Group(given, ones, lifts))
             always = next((group.ones for group in groups if not group.given), ())
             rest = tuple(g if g.given else g._replace(ones=()) for g in groups if g.given or g.lifts)
-            steps.append((always, rest))
-        return cls(len(measures), tuple(steps))
+            steps[occasion] = always, rest
+        return cls(len(measures), tuple(measure.column for measure in measures), steps)

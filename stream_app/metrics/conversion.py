@@ -2,18 +2,9 @@
 
 from typing import Final
 
-from stream_app.core.tally import Measure, Money, Occasion
+from stream_app.core.records import growth
+from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.metric import Metric
-
-
-def _minor(money: Money) -> int:
-    return money.minor
-
-
-def _square_growth(money: Money) -> int:
-    """Return by how much the square of the session's revenue grows: sums of squares stay additive over panes."""
-    return (money.before_minor + money.minor) ** 2 - money.before_minor**2
-
 
 MEASURES: Final = (
     Measure(
@@ -26,28 +17,29 @@ MEASURES: Final = (
         "converted_sessions",
         "Exposed sessions with at least one conversion, at the session's first impression.",
         "sessions",
-        Occasion.CONVERTED_SESSION,
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.conversions > 0),
     ),
     Measure(
         "revenue_minor",
         "Attributed revenue in the reporting currency: conversion values, and orders less tax and shipping.",
         "minor units",
         Occasion.REVENUE,
-        _minor,
+        int,
     ),
     Measure(
         "session_revenue_minor",
         "The part of revenue_minor whose session is known, at the session's first impression.",
         "minor units",
-        Occasion.SESSION_REVENUE,
-        _minor,
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.revenue_minor),
     ),
     Measure(
         "session_revenue_squares",
         "Sum over sessions of the square of session_revenue_minor.",
         "minor units squared",
-        Occasion.SESSION_REVENUE,
-        _square_growth,
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.revenue_minor**2),
     ),
     Measure(
         "foreign_revenue_events",

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from stream_app.core.records import growth
 from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.metric import Metric
 
@@ -17,6 +18,13 @@ MEASURES: Final = (
     Measure(
         "sessions", "Sessions that saw the surface, at their first impression there.", "sessions", Occasion.SESSION
     ),
+    Measure(
+        "clicked_sessions",
+        "Exposed sessions with at least one click, at the session's first impression.",
+        "sessions",
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.clicks > 0),
+    ),
     Measure("excluded", "Events of bots and tests, kept out of every metric.", "events", Occasion.EXCLUDED),
     Measure("other_events", "Events of types that no metric reads yet.", "events", Occasion.OTHER),
 )
@@ -30,6 +38,17 @@ METRICS: Final = (
         "proportion",
         total="clicks",
         count="impressions",
+        highest=1.0,
+    ),
+    Metric(
+        "session_ctr",
+        "Sessions that clicked",
+        "Share of sessions exposed to the surface that clicked there at least once. Not the click-through rate: that "
+        "is of impressions, and one session has many.",
+        "ratio",
+        "proportion",
+        total="clicked_sessions",
+        count="sessions",
         highest=1.0,
     ),
 )

@@ -34,3 +34,8 @@ class Metric:
     highest: float | None = None
     at_least: int = 1
     is_up_good: bool = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The measures that it reads."""
+        return tuple(name for name in (self.total, self.count, self.squares) if name)

@@ -117,7 +117,7 @@ class ViewCollector(Collector):
                 family.add_metric(labels, tally[index[count]])
             yield family
         for metric in self._meaning.metrics:
-            yield from self._estimates(metric, rows)
+            yield from self._estimates(metric, [row for row in rows if metric.name not in current[row[0][0]].not_yet])
         yield from _facts(current)
         yield GaugeMetricFamily(
             "lynceus_window_folded_pairs",

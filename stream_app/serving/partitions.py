@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from stream_app.core import cells
 from stream_app.core.cells import Alive, Head
 from stream_app.core.slices import Slice
+from stream_app.core.tally import name_of
 
 META: Final = (
     cells.OFFSET,
@@ -29,11 +30,18 @@ META: Final = (
 )
 """The fields that every answer begins with, in this order."""
 
+NEVER: Final = 1 << 62
+"""Later than any event time."""
+
 Answer = Sequence[bytes | None]
 
 
 class PartitionState(NamedTuple):
-    """Where a partition stands. `fault` says why its cells may not be whole; empty = they are."""
+    """Where a partition stands. `fault` says why its cells may not be whole; empty = they are.
+
+    `since` says from which event time on a measure is counted here, by name, if not from the beginning: `NEVER` where
+    the worker does not know it.
+    """
 
     partition: int
     is_claimed: bool = False
@@ -41,6 +49,7 @@ class PartitionState(NamedTuple):
     head: Head = Head()  # never written to: a decoded head replaces it
     alive: Alive | None = None
     fault: str = ""
+    since: Mapping[str, int] = {}  # never written to
 
 
 class Change(NamedTuple):
@@ -74,10 +83,10 @@ class Attempt:
     Every method raises ValueError (msgspec's errors are such) when stored bytes are not what they should be.
     """
 
-    def __init__(self, partition: int, known: Known, measures: Sequence[str]) -> None:
+    def __init__(self, partition: int, known: Known, columns: Sequence[str]) -> None:
         self._partition = partition
         self._known = known
-        self._measures = tuple(measures)
+        self._columns = tuple(columns)
         self._staged: dict[str, tuple[int, bytes]] = {}
         self._torn: set[str] = set()
         self._next = known
@@ -93,7 +102,7 @@ class Attempt:
             self._torn.clear()
         self._is_reset = self._contradicts(known)
         sequences = self._next.sequences
-        positions = _positions(self._next.identity[-1], self._measures)
+        positions = _positions(self._next.identity[-1], self._columns)
         for field, packed in zip(fields, answer[len(META) :], strict=True):
             if field not in sequences:
                 continue
@@ -131,12 +140,14 @@ class Attempt:
     def _read_meta(self, meta: Answer) -> Known:
         offset, head, directory, slices, layout, alive, incarnation, config = meta
         before = self._next
+        read = cells.unpack_head(head) if head else Head()
         state = PartitionState(
             self._partition,
             any(field is not None for field in meta),
             int(offset or 0),
-            cells.unpack_head(head) if head else Head(),
+            read,
             cells.unpack_alive(alive) if alive else None,
+            since=_since(read, layout, self._columns),
         )
         # Unpacking what is as it was would be most of the work of a quiet refresh.
         is_same = directory is not None and directory == before.directory
@@ -170,13 +181,20 @@ class Attempt:
         )
 
 
-def _positions(layout: bytes | None, measures: tuple[str, ...]) -> list[int] | int:
-    """Return where in a stored tally each measure stands (-1: nowhere), or the width if all are in place."""
-    stored = cells.unpack_layout(layout) if layout else list(measures)
-    if tuple(stored) == measures:
+def _since(head: Head, layout: bytes | None, columns: tuple[str, ...]) -> Mapping[str, int]:
+    """Return by the names of measures from when on they are counted, where not from the beginning."""
+    stored = frozenset(cells.unpack_layout(layout)) if layout else frozenset(columns)
+    since = {column: head.since.get(column, 0) if column in stored else NEVER for column in columns}
+    return {name_of(column): at_ms for column, at_ms in since.items() if at_ms}
+
+
+def _positions(layout: bytes | None, columns: tuple[str, ...]) -> list[int] | int:
+    """Return where in a stored tally each column stands (-1: nowhere), or the width if all are in place."""
+    stored = cells.unpack_layout(layout) if layout else list(columns)
+    if tuple(stored) == columns:
         return len(stored)
-    at = {name: position for position, name in enumerate(stored)}
-    return [at.get(name, -1) for name in measures]
+    at = {column: position for position, column in enumerate(stored)}
+    return [at.get(column, -1) for column in columns]
 
 
 def _conform(packed: bytes, positions: list[int] | int, slices: int) -> bytes:

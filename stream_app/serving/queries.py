@@ -73,7 +73,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         window.gapped,
         window.rekeyed,
         window.maturity,
-        lower(metric, total, meaning.index),
+        None if metric.name in window.not_yet else lower(metric, total, meaning.index),
         measures_of(meaning, total),
     )
 
@@ -81,7 +81,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
 def query_series(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Series:
     """Answer the last hour by minute of `surface` (default `all`)."""
     surface = _once(parameters, ("surface",)).get("surface", ALL)
-    return series(meaning, view.steps, surface, view.snapshot.end_ms or 0)
+    return series(meaning, view.steps, view.since, surface, view.snapshot.end_ms or 0)
 
 
 def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:

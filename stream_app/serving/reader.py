@@ -115,14 +115,14 @@ class Reader:
         app: str,
         topic: str,
         partitions: int,
-        measures: Sequence[str],
+        columns: Sequence[str],
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._redis = redis
         self._settings = settings
         self._key: Callable[[int], str] = lambda partition: partition_key(app, topic, partition)
         self._prefix, self._suffix = self._key(0).split("0}")[0], "}"
-        self._measures = tuple(measures)
+        self._columns = tuple(columns)
         self._clock = clock
         self._known: dict[int, Known] = dict.fromkeys(range(partitions), Known())
         self._cursor = 0
@@ -141,7 +141,7 @@ class Reader:
         attempts: dict[int, Attempt] = {}
         faults: dict[int, str] = {}
         for partition, answer in zip(self._known, answers[2:], strict=False):
-            attempts[partition] = Attempt(partition, self._known[partition], self._measures)
+            attempts[partition] = Attempt(partition, self._known[partition], self._columns)
             self._observe(attempts, faults, partition, answer)
         await self._complete(attempts, faults)
         changes, states = [], []

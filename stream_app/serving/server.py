@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from stream_app.errors import LynceusError
-from stream_app.metrics.catalogue import INDEX, METRICS, WINDOWS
+from stream_app.metrics.catalogue import INDEX, METRICS, PLAN, WINDOWS
 from stream_app.serving.api import FRESH_MS, Api
 from stream_app.serving.border import LOOPBACK_NAMES
 from stream_app.serving.exporter import Exporter, ViewCollector
@@ -74,7 +74,7 @@ def _compose(
         settings.app,
         settings.kafka.events_topic,
         settings.kafka.partitions,
-        list(INDEX),
+        PLAN.columns,
     )
 
     def current() -> View | None:

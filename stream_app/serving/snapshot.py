@@ -46,6 +46,7 @@ class WindowView(msgspec.Struct, frozen=True):
 
     `gapped`: it reaches back to a time of which records were lost to retention before they were counted.
     `rekeyed`: it reaches back to before partitions were added, so that joins across that moment are missing.
+    `not_yet`: metrics that it cannot answer, for it reaches back to before one of their measures was counted.
     """
 
     start_ms: int
@@ -54,6 +55,7 @@ class WindowView(msgspec.Struct, frozen=True):
     complete: bool
     gapped: bool
     rekeyed: bool
+    not_yet: tuple[str, ...]
     maturity: float
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]

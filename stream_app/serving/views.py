@@ -44,6 +44,8 @@ Totals = Mapping[Slice, Sequence[int]]
 Pairs = Mapping[Pair, Sequence[int]]
 Steps = Mapping[int, Pairs]
 """By the start of each minute."""
+Since = Mapping[str, int]
+"""Measures that some partition does not count from the beginning -> the event time from which on all do."""
 
 
 class Meaning(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class View(NamedTuple):
     totals: Mapping[str, Totals]
     pairs: Mapping[str, Pairs]
     steps: Steps
+    since: Since
     is_stale: bool = False
 
 
@@ -104,7 +107,7 @@ def build_view(
     totals = {name: windows.totals(name) for name in names}
     pairs = {name: _pairs(totals[name]) for name in names}
     shown = largest(pairs[ALL], meaning.index["impressions"], MAX_PAIRS)
-    steps = _steps(windows)
+    steps, since = _steps(windows), _since(states)
     snapshot = Snapshot(
         build=origin.build,
         title=origin.title,
@@ -118,13 +121,13 @@ def build_view(
         incomplete_because=because,
         folded_pairs=len(pairs[ALL]) - len(shown),
         windows={
-            name: _window_view(name, meaning, windows, states, pairs[name], shown, watermark.at_ms, not because)
+            name: _window_view(name, meaning, windows, states, pairs[name], shown, since, watermark.at_ms, not because)
             for name in names
         },
-        series=series(meaning, steps, ALL, windows.end_ms),
+        series=series(meaning, steps, since, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, pairs, steps)
+    return _rendered(snapshot, totals, pairs, steps, since)
 
 
 def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
@@ -151,10 +154,10 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.pairs, view.steps)._replace(is_stale=True)
+    return _rendered(snapshot, view.totals, view.pairs, view.steps, view.since)._replace(is_stale=True)
 
 
-def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
+def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: int) -> Series:
     """Return the last hour before `end_ms` of `surface` (`all` = of every one) by minute and arm.
 
     Every point is a window of `SPAN_STEPS` minutes that ends with its minute: what the tile of that window showed
@@ -171,10 +174,11 @@ def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
             for (of, arm), tally in steps.get(within, {}).items():
                 if surface in (ALL, of):
                     add_into(arms.setdefault(arm, [0] * len(tally)), tally)
+        not_yet = unanswerable(meaning, since, start - (SPAN_STEPS - 1) * STEP_MS)
         estimates = {
             arm: {
                 name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
-                for name, estimate in estimates_of(meaning, tally).items()
+                for name, estimate in estimates_of(meaning, tally, not_yet).items()
             }
             for arm, tally in sorted(arms.items())
         }
@@ -182,9 +186,18 @@ def series(meaning: Meaning, steps: Steps, surface: str, end_ms: int) -> Series:
     return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, tuple(points))
 
 
-def estimates_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, Estimate | None]:
-    """Return every metric of a tally."""
-    return {metric.name: lower(metric, tally, meaning.index) for metric in meaning.metrics}
+def unanswerable(meaning: Meaning, since: Since, start_ms: int) -> tuple[str, ...]:
+    """Return the metrics of which a measure was not counted yet at `start_ms`: a sum from there would lack some."""
+    young = {measure for measure, at_ms in since.items() if at_ms > start_ms}
+    return tuple(metric.name for metric in meaning.metrics if young.intersection(metric.needs)) if young else ()
+
+
+def estimates_of(meaning: Meaning, tally: Sequence[int], not_yet: Sequence[str] = ()) -> dict[str, Estimate | None]:
+    """Return every metric of a tally; of those in `not_yet` there is no estimate."""
+    return {
+        metric.name: None if metric.name in not_yet else lower(metric, tally, meaning.index)
+        for metric in meaning.metrics
+    }
 
 
 def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float]:
@@ -205,6 +218,7 @@ def _window_view(
     states: Sequence[PartitionState],
     pairs: Pairs,
     shown: frozenset[Pair],
+    since: Since,
     watermark_ms: int,
     is_whole: bool,
 ) -> WindowView:
@@ -227,6 +241,7 @@ def _window_view(
         maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
     is_gapped = start_ms < health.gap_ms(states)
     is_rekeyed = start_ms < health.rekeyed_ms(states)
+    not_yet = unanswerable(meaning, since, start_ms)
     return WindowView(
         start_ms,
         end_ms,
@@ -234,12 +249,13 @@ def _window_view(
         is_whole and has_all and not is_gapped and not is_rekeyed,
         is_gapped,
         is_rekeyed,
+        not_yet,
         maturity,
         tuple(
-            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally))
+            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally, not_yet))
             for (surface, arm), tally in sorted(rows.items())
         ),
-        tuple(_contrasts(meaning, rows)),
+        tuple(_contrasts(meaning, rows, not_yet)),
     )
 
 
@@ -279,8 +295,16 @@ def marginals(pairs: Pairs, shown: frozenset[Pair], width: int) -> dict[Pair, li
     return rows
 
 
-def _contrasts(meaning: Meaning, rows: Pairs) -> Iterable[Contrast]:
-    metrics = [metric for metric in meaning.metrics if metric.method == "proportion"]
+def _since(states: Iterable[PartitionState]) -> Since:
+    since: dict[str, int] = {}
+    for state in states:
+        for measure, at_ms in state.since.items():
+            since[measure] = max(since.get(measure, 0), at_ms)
+    return since
+
+
+def _contrasts(meaning: Meaning, rows: Pairs, not_yet: Sequence[str]) -> Iterable[Contrast]:
+    metrics = [metric for metric in meaning.metrics if metric.method == "proportion" and metric.name not in not_yet]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
             tally, base = rows.get((surface, arm)), rows.get((surface, against))
@@ -327,7 +351,9 @@ def _pipeline(states: Sequence[PartitionState], store: StoreState, at_ms: int, e
     )
 
 
-def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps) -> View:
+def _rendered(
+    snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps, since: Since
+) -> View:
     """Render once for everybody. The tag does not change with the time of looking."""
     pipeline = snapshot.pipeline
     lasting = msgspec.structs.replace(
@@ -340,4 +366,4 @@ def _rendered(snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[s
         ),
     )
     tag = blake2b(encode(lasting), digest_size=12).hexdigest()
-    return View(snapshot, encode(snapshot), tag, totals, pairs, steps)
+    return View(snapshot, encode(snapshot), tag, totals, pairs, steps, since)

@@ -18,7 +18,7 @@ from faust.types import TP
 from stream_app.core import cells as layout
 from stream_app.core.attribution import Rules
 from stream_app.errors import LynceusError
-from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import CountingSettings, Settings
 from stream_app.worker import broker, memory, store
 from stream_app.worker.agents import Counting, Kept
@@ -117,9 +117,8 @@ class App(faust.App):
             app=settings.app,
             worker=f"{socket.gethostname()}-{os.getpid()}",
             plan=PLAN,
-            measures=[measure.name for measure in MEASURES],
             rules=rules,
-            configuration=layout.fingerprint(MEASURES, rules._asdict().items()),
+            configuration=layout.fingerprint(rules._asdict().items()),
             now_ms=now_ms,
             clock_s=time.monotonic,
         )

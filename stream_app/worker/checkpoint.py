@@ -60,7 +60,6 @@ class Checkpoints:
         app: str,
         worker: str,
         plan: Plan,
-        measures: list[str],
         rules: Rules,
         configuration: str,
         now_ms: Callable[[], int],
@@ -72,7 +71,6 @@ class Checkpoints:
         self._app = app
         self._worker = worker
         self._plan = plan
-        self._measures = measures
         self._rules = rules
         self._configuration = configuration
         self._now_ms = now_ms
@@ -195,7 +193,6 @@ class Checkpoints:
             layout.LOG: identity.encode(),
             layout.INCARNATION: incarnation.encode(),
             layout.SLICES: layout.pack(state.slices.slices),
-            layout.LAYOUT: layout.pack(self._measures),
         }
         if broken is None:
             reply = await self._run("create", scripts.CREATE, self._key(tp), *_flat(fields))

@@ -3,7 +3,10 @@
 import pytest
 
 from stream_app.core.events import Assignment, Consent, OrderLine, PageView
+from stream_app.metrics.catalogue import INDEX
 from tests.timelines import at, click, conversion, feed, impression, order, outcomes, partition, rows, total
+
+CONVERSIONS = INDEX["conversions"]
 
 
 def test_a_click_is_credited_to_the_pane_of_its_impression() -> None:
@@ -11,7 +14,7 @@ def test_a_click_is_credited_to_the_pane_of_its_impression() -> None:
     state = partition()
     feed(state, impression(5), click(65))
     assert list(rows(state)) == [("pane", at(0))]
-    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1}
+    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_the_click_window_is_closed_at_its_end() -> None:
@@ -27,7 +30,7 @@ def test_one_click_per_impression() -> None:
     """A second click on the same impression is counted apart."""
     state = partition()
     feed(state, impression(0), click(1), click(2))
-    assert total(state) == {"impressions": 1, "clicks": 1, "repeat_clicks": 1, "sessions": 1}
+    assert total(state) == {"impressions": 1, "clicks": 1, "repeat_clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_a_click_that_overtakes_its_impression_waits_for_it() -> None:
@@ -37,14 +40,14 @@ def test_a_click_that_overtakes_its_impression_waits_for_it() -> None:
     assert outcomes(state) == {"unmatched": 1}
     feed(state, impression(0))
     assert outcomes(state) == {"counted": 2}
-    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1}
+    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_a_waiting_click_is_released_once() -> None:
     """A second impression of the same item finds no waiting click."""
     state = partition()
     feed(state, click(1), impression(0), impression(2, id="again"))
-    assert total(state) == {"impressions": 2, "clicks": 1, "sessions": 1}
+    assert total(state) == {"impressions": 2, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_sessions_are_counted_once_per_surface_and_arm() -> None:
@@ -123,7 +126,7 @@ def test_the_last_click_wins_over_a_later_view() -> None:
         conversion(60),
     )
     (credited,) = [
-        slice_.surface for by_slice in rows(state).values() for slice_, tally in by_slice.items() if tally[6]
+        slice_.surface for by_slice in rows(state).values() for slice_, tally in by_slice.items() if tally[CONVERSIONS]
     ]
     assert credited == "home"
 
@@ -162,7 +165,7 @@ def test_an_order_is_found_by_the_decision_of_a_line() -> None:
     )
     feed(state, impression(0), impression(5, "d2", surface="search"), order(9, lines=lines))
     (credited,) = [
-        slice_.surface for by_slice in rows(state).values() for slice_, tally in by_slice.items() if tally[6]
+        slice_.surface for by_slice in rows(state).values() for slice_, tally in by_slice.items() if tally[CONVERSIONS]
     ]
     assert credited == "home"
 

@@ -11,7 +11,7 @@ from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.events import Assignment, Click, Impression
 from stream_app.core.processor import Partition, Span
-from stream_app.metrics.catalogue import PLAN
+from stream_app.metrics.catalogue import INDEX, PLAN
 from tests.timelines import (
     LATER,
     at,
@@ -92,7 +92,7 @@ def test_a_late_credit_finds_its_hour() -> None:
     state = partition()
     feed(state, impression(0, "d1"), impression(3 * 3600, "d2", user="u2"), conversion(3 * 3600 + 1))
     hour = rows(state)["hour", at(0)]
-    assert [tally[6] for tally in hour.values()] == [1]
+    assert [tally[INDEX["conversions"]] for tally in hour.values()] == [1]
 
 
 def test_too_many_slices_become_other() -> None:

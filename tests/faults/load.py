@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Producer
 
-from producers.shop import Shop
+from producers.world import World
 from stream_app.core import codec
 from tests.recount import recount
 
@@ -36,7 +36,7 @@ class Carousel:
 
     def __init__(self, seed: int, start_ms: int, sessions_per_s: float) -> None:
         self._start = start_ms // LAP_MS
-        events = Shop(seed).events(self._start * LAP_MS, sessions_per_s)
+        events = World(seed).events(self._start * LAP_MS, sessions_per_s)
         lap = list(takewhile(lambda event: event.ts < (self._start + 1) * LAP_MS, events))
         self._raws = [codec.encode(event) for event in lap]
         self._keys = [event.user.encode() for event in lap]

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from stream_app.core import cells as layout
 from stream_app.core.processor import Partition
-from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.agents import Counting
 from stream_app.worker.app import STALLED_MS
 from stream_app.worker.batches import RecordBatch
@@ -188,7 +188,6 @@ class Worker:
             app=APP,
             worker=self.name,
             plan=PLAN,
-            measures=[measure.name for measure in MEASURES],
             rules=RULES,
             configuration="configuration",
             now_ms=self._now_ms,

@@ -10,14 +10,14 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.cells import Alive, Head, partition_key
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Occasion
-from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.metrics.catalogue import PLAN
 
 APP, TOPIC = "lynceus", "lynceus.events"
 NOW_MS = 1_763_770_000_000
 """When the tests happen: a multiple of ten seconds."""
 HOME = Slice("home.hero", "personalized", "none", "none", "web", "phone")
 HOLDOUT = HOME._replace(arm="holdout")
-LAYOUT = [measure.name for measure in MEASURES]
+LAYOUT = list(PLAN.columns)
 
 
 class Partition:

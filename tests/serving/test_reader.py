@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from stream_app.core import cells
 from stream_app.core.panes import PANE_MS
 from stream_app.errors import LynceusError
+from stream_app.metrics.catalogue import INDEX
+from stream_app.serving.partitions import NEVER
 from stream_app.serving.reader import (
     CHUNK,
     Reader,
@@ -39,7 +41,7 @@ async def reader(redis_url: str) -> AsyncIterator[Reader]:
 
 def impressions(reading: Reading) -> dict[str, list[int] | None]:
     """Return the impressions of each field that changed, by slice number."""
-    at = LAYOUT.index("impressions")
+    at = INDEX["impressions"]
     return {
         field: None if packed is None else [tally[at] for _, tally in sorted(cells.unpack_rows(packed).items())]
         for change in reading.changes
@@ -150,10 +152,12 @@ async def test_measures_are_read_by_name(reader: Reader, client: Any) -> None:
     stored = {0: [7, *range(100, 100 + width - 1)]}
     layout = ["unheard_of", *reversed(LAYOUT[1:])]  # `impressions`, the first, is missing
     client.hset(partition.key, mapping={pane(0): cells.pack_rows(stored), cells.LAYOUT: cells.pack(layout)})
-    (change,) = (await reader.refresh()).changes
+    reading = await reader.refresh()
+    (change,) = reading.changes
     packed = change.fields[pane(0)]
     assert packed is not None
     assert {0: [0, *reversed(range(100, 100 + width - 1))]} == cells.unpack_rows(packed)
+    assert {"impressions": NEVER} == reading.partitions[0].since
 
 
 async def test_a_missing_cell_is_a_fault_until_it_is_there(reader: Reader, client: Any) -> None:

@@ -79,11 +79,11 @@ def test_a_contrast_is_the_ratio_of_two_arms() -> None:
     view = view_of((NOW_MS, HOME, 100, 30), (NOW_MS, HOLDOUT, 100, 20))
     found = {(c.surface, c.metric, c.arm, c.against): c.ratio for c in view.snapshot.windows["5m"].contrasts}
     expected = risk_ratio(30, 100, 20, 100)
+    proportions = [metric.name for metric in MEANING.metrics if metric.method == "proportion"]
     assert {
-        ("all", "ctr", "personalized", "holdout"): expected,
-        ("home.hero", "ctr", "personalized", "holdout"): expected,
-        ("all", "conversion", "personalized", "holdout"): None,
-        ("home.hero", "conversion", "personalized", "holdout"): None,
+        (surface, metric, "personalized", "holdout"): expected if metric == "ctr" else None
+        for surface in ("all", "home.hero")
+        for metric in proportions
     } == found
 
 
@@ -265,3 +265,15 @@ def test_windows_that_reach_back_to_lost_records_are_gapped() -> None:
         (windows["5m"].gapped, windows["5m"].complete),
         (windows["15m"].gapped, windows["15m"].complete),
     ]
+
+
+def test_a_window_that_reaches_back_to_before_a_measure_has_no_answer() -> None:
+    """A metric of a measure that came later is answered by the windows that begin after it came, and by no other."""
+    state = live(0, NOW_MS)._replace(since={"clicks": NOW_MS - 200_000})
+    view = view_of((NOW_MS - 100_000, HOME, 40, 4), (NOW_MS, HOME, 40, 4), states=[state])
+    short, long = row(view, "1m", "home.hero", "personalized"), row(view, "5m", "home.hero", "personalized")
+    assert short is not None
+    assert long is not None
+    assert (wilson(4, 40), None, 80) == (short.metrics["ctr"], long.metrics["ctr"], long.measures["impressions"])
+    assert [(), ("ctr",)] == [view.snapshot.windows[name].not_yet for name in ("1m", "5m")]
+    assert {None} == {point.arms.get("personalized", {}).get("ctr") for point in view.snapshot.series.points}

@@ -16,7 +16,7 @@ from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
-from stream_app.metrics.catalogue import MEASURES, PLAN
+from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.agents import Counting
 from stream_app.worker.batches import RecordBatch
 from stream_app.worker.checkpoint import Checkpoints
@@ -94,7 +94,6 @@ class Worker:
             app="test",
             worker="w",
             plan=PLAN,
-            measures=[measure.name for measure in MEASURES],
             rules=Rules(),
             configuration=configuration,
             now_ms=lambda: LATER,
