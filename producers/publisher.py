@@ -50,8 +50,8 @@ class Delivery(NamedTuple):
 class Publisher:
     """Sends events to one topic; at most `max_pending` are unacknowledged, more make `send` wait.
 
-    Every record is acknowledged by all replicas in sync, and written once even when it had to be sent twice,
-    where the broker's version (0.11 or later) allows. Safe for several threads.
+    Every record is acknowledged by all replicas in sync, and a user's records stay in order. When an acknowledgement is
+    lost one may be written twice: its id makes that harmless. Safe for several threads.
     """
 
     def __init__(
@@ -82,6 +82,11 @@ class Publisher:
             self._producer = KafkaProducer(
                 **connection(settings),
                 acks="all",
+                # Not idempotent: when records expire in an outage, kafka-python 3.0 asks for a new producer id, and if
+                # that request is lost with the broker nothing is sent or expires any more. One request at a time keeps
+                # the order.
+                enable_idempotence=False,
+                max_in_flight_requests_per_connection=1,
                 compression_type=_COMPRESSION,
                 linger_ms=_LINGER_MS,
                 batch_size=_BATCH_BYTES,

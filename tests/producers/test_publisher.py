@@ -17,6 +17,7 @@ from stream_app.core.events import Impression
 from stream_app.embedded import MockKafka
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
+from tests.producers import landed
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1", connect_timeout_s=0.5)
 
@@ -204,8 +205,13 @@ def test_too_few_brokers_for_the_replication_is_one_clear_line(kafka_settings: K
         ensure_topics(kafka_settings.model_copy(update={"replication": 3}))
 
 
-async def test_a_broker_that_was_killed_costs_no_record_and_doubles_none(kafka_cache: Path) -> None:
-    """Records that are on their way while the broker is killed and comes back are delivered exactly once."""
+def everything(settings: KafkaSettings) -> set[bytes]:
+    """Return the values of all records of the events topic."""
+    return {value for _, value in landed.records(settings)}
+
+
+async def test_a_broker_that_was_killed_costs_no_record(kafka_cache: Path) -> None:
+    """Records that are on their way while the broker is killed and comes back are delivered."""
     with ApacheKafka(kafka_cache) as broker:
         settings = KafkaSettings(bootstrap=broker.bootstrap)
         ensure_topics(settings)
@@ -217,6 +223,29 @@ async def test_a_broker_that_was_killed_costs_no_record_and_doubles_none(kafka_c
                     restarted = asyncio.create_task(asyncio.to_thread(broker.start))
             await restarted
             delivery = publisher.flush(60)
-        values = [value for _, _, value in read(settings, 2_000)]
+        values = everything(settings)
     assert delivery == Delivery(sent=2_000, delivered=2_000, failed=0, first_error=None)
-    assert sorted(values) == sorted(codec.encode(impression(number)) for number in range(2_000))
+    assert values == {codec.encode(impression(number)) for number in range(2_000)}
+
+
+async def test_after_a_long_outage_sending_goes_on(kafka_cache: Path) -> None:
+    """Records that expire while the broker is away are counted as failed; those that are sent later are delivered."""
+    with ApacheKafka(kafka_cache) as broker:
+        settings = KafkaSettings(bootstrap=broker.bootstrap)
+        ensure_topics(settings)
+        with Publisher(settings, delivery_timeout_s=2.0) as publisher:
+            for number in range(100):
+                publisher.send(impression(number))
+            publisher.flush(60)
+            broker.kill()
+            for number in range(100, 200):
+                publisher.send(impression(number))
+            settled = publisher.flush(60)
+            await asyncio.to_thread(broker.start)
+            while (delivery := publisher.delivery()).delivered == settled.delivered:
+                publisher.send(impression(delivery.sent))
+                publisher.flush(60)
+        values = everything(settings)
+    assert (settled.delivered, settled.failed) == (100, 100)
+    assert delivery.delivered + delivery.failed == delivery.sent
+    assert codec.encode(impression(delivery.sent - 1)) in values
