@@ -7,7 +7,7 @@ arm, conversions and orders at the quoted decision and item. Events of other kin
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -15,6 +15,15 @@ from kafka import KafkaConsumer, TopicPartition
 Totals = dict[tuple[str, str], dict[str, int]]
 Key = Callable[[dict[str, Any]], Any]
 """From an impression to what its counts are kept under."""
+
+RECOUNTED = ("impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor")
+"""The measures that the recount knows."""
+
+
+def known(totals: Mapping[Any, Mapping[str, int]]) -> Totals:
+    """Return of stored totals what the recount knows: its measures, of keys where there is something of them."""
+    own = {key: {name: counts[name] for name in RECOUNTED if counts.get(name)} for key, counts in totals.items()}
+    return {key: counts for key, counts in own.items() if counts}
 
 
 def by_surface_and_arm(impression: dict[str, Any]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from producers.world import World
-from stream_app.core.events import AnyEvent, Conversion
+from stream_app.core.events import AnyEvent, Conversion, Order
 from stream_app.core.tally import Tally
 from stream_app.metrics.catalogue import INDEX, MEASURES
 from tests.timelines import T0, conversion, feed, impression, outcomes, partition, rows, total
@@ -25,7 +25,7 @@ def shuffled(events: list[AnyEvent], chance: random.Random) -> list[AnyEvent]:
     """Return the events out of order by up to the lateness; conversions are delayed most, and so overtake nothing."""
 
     def arrives_ms(event: AnyEvent) -> float:
-        return event.ts + (LATENESS_MS if isinstance(event, Conversion) else chance.uniform(0, LATENESS_MS))
+        return event.ts + (LATENESS_MS if isinstance(event, Conversion | Order) else chance.uniform(0, LATENESS_MS))
 
     return sorted(events, key=arrives_ms)
 

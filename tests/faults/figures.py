@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tests.faults.verify import RECOUNTED
 from tests.fleet import Stored
+from tests.recount import known
 
 
 class Figures(NamedTuple):
@@ -49,10 +49,7 @@ def spread(seconds: Sequence[float]) -> str:
 
 def difference(stored: Stored, totals: dict[Any, dict[str, int]], outcomes: Counter[str]) -> str:
     """Say whether the stored totals by surface and arm, and the outcomes, are the expected ones."""
-    counted = {
-        key: {name: counts[name] for name in RECOUNTED if counts.get(name)} for key, counts in stored.totals().items()
-    }
-    counted = {key: counts for key, counts in counted.items() if counts}
+    counted = known(stored.totals())
     if counted == totals and stored.outcomes() == outcomes:
         return "all totals exact"
     wrong = [key for key in counted.keys() | totals.keys() if counted.get(key) != totals.get(key)]

@@ -9,10 +9,8 @@ from stream_app.core.slices import DIMENSIONS
 from stream_app.metrics.catalogue import INDEX
 from stream_app.settings import Settings
 from tests.fleet import Stored
-from tests.recount import read, recount
+from tests.recount import RECOUNTED, read, recount
 
-RECOUNTED = ("impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor")
-"""The measures that the recount knows."""
 Cells = dict[tuple[Any, ...], dict[str, int]]
 """(surface, arm, policy, segment, channel, device, start of the hour) -> measure -> amount."""
 

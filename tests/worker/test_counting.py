@@ -11,22 +11,14 @@ import pytest
 from producers.topics import ensure_topics
 from stream_app.settings import KafkaSettings, Settings
 from tests.fleet import Fleet, fleet, make_settings, send, shop_events
-from tests.recount import read, recount
-
-RECOUNTED = ("impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor")
-"""The measures that the recount knows."""
+from tests.recount import known, read, recount
 
 
 def assert_exact(running: Fleet) -> None:
     """Compare every total by surface and arm, and the outcomes, with a recount of the raw log."""
     kafka = running.settings.kafka
     expected, outcomes = recount(read(kafka.bootstrap, kafka.events_topic))
-    counted = {
-        key: of
-        for key, counts in running.stored.totals().items()
-        if (of := {name: counts[name] for name in RECOUNTED if name in counts})
-    }
-    assert counted == expected
+    assert known(running.stored.totals()) == expected
     assert running.stored.outcomes() == outcomes
 
 

@@ -21,9 +21,9 @@ from kafka import KafkaConsumer, TopicPartition
 from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.settings import KafkaSettings, Settings
-from tests.fleet import Fleet, fleet, make_settings, send, shop_events, user_of
-from tests.recount import read, recount
-from tests.worker.test_counting import RECOUNTED, assert_exact
+from tests.fleet import fleet, make_settings, send, shop_events, user_of
+from tests.recount import known, read, recount
+from tests.worker.test_counting import assert_exact
 
 PATIENCE_S = 60.0
 LEAP = 10_000_000
@@ -34,14 +34,6 @@ def settings(kafka_settings: KafkaSettings, redis_url: str) -> Settings:
     made = make_settings(kafka_settings, redis_url, partitions=2)
     ensure_topics(made.kafka)
     return made
-
-
-def recounted(running: Fleet) -> dict[tuple[str, str], dict[str, int]]:
-    """Return what is stored, of the measures that the recount knows."""
-    return {
-        key: {name: counts[name] for name in RECOUNTED if name in counts}
-        for key, counts in running.stored.totals().items()
-    }
 
 
 # -- partitions are added -------------------------------------------------------------------------------------------
@@ -112,7 +104,11 @@ def test_what_a_transaction_took_back_is_never_counted(settings: Settings, tmp_p
         expected, outcomes = recount(
             read(settings.kafka.bootstrap, settings.kafka.events_topic, isolation_level="read_committed")
         )
-        assert (outcomes.total(), expected, outcomes) == (kept, recounted(running), running.stored.outcomes())
+        assert (outcomes.total(), expected, outcomes) == (
+            kept,
+            known(running.stored.totals()),
+            running.stored.outcomes(),
+        )
 
 
 def configure(kafka: KafkaSettings, **values: str) -> None:
@@ -177,7 +173,7 @@ def test_compaction_takes_nothing_from_what_was_counted(
         running.start()
         running.wait_applied(len(before) + len(left))
         expected, outcomes = recount({0: [*before, *left]})
-        assert (recounted(running), running.stored.outcomes()) == (expected, outcomes)
+        assert (known(running.stored.totals()), running.stored.outcomes()) == (expected, outcomes)
         (head,) = running.stored.heads()
         assert head.skipped_offsets >= 3_000 - len(left)
 
