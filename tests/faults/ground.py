@@ -30,7 +30,7 @@ from tests.fleet import Fleet, send
 KAFKA_CACHE = Path(__file__).parent.parent.parent / ".cache" / "kafka"
 SESSION_S = 3.0
 REDIS_TIMEOUT_S = 1.0
-SESSIONS_PER_S = 30.0
+SESSIONS_PER_S = 5.0
 """Of event time: so slow that no impression is forgotten before its last conversion, which a recount never does."""
 AGO_MS = 10 * 86_400_000
 """The events begin so long ago that they never overtake the clock, however fast they are sent."""
