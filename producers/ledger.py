@@ -21,11 +21,13 @@ GENERATION_MS: Final = 3_600_000
 MEASURES: Final = (
     "impressions", "clicks", "repeat_clicks", "sessions", "excluded", "other_events", "conversions",
     "converted_sessions", "revenue_minor", "session_revenue_minor", "session_revenue_squares", "scored_impressions",
-    "relevance_micros", "relevance_square_micros",
+    "relevance_micros", "scored_sessions", "session_relevance_squares", "session_scored_squares",
+    "session_relevance_products", "clicked_sessions",
 )  # fmt: skip
 (
     _IMPRESSIONS, _CLICKS, _REPEATS, _SESSIONS, _EXCLUDED, _OTHER, _CONVERSIONS, _CONVERTED, _REVENUE,
-    _SESSION_REVENUE, _SQUARES, _SCORED, _RELEVANCE, _RELEVANCE_SQUARES,
+    _SESSION_REVENUE, _SQUARES, _SCORED, _RELEVANCE, _SCORED_SESSIONS, _RELEVANCE_SQUARES, _SCORED_SQUARES, _PRODUCTS,
+    _CLICKED,
 ) = range(len(MEASURES))  # fmt: skip
 
 
@@ -84,15 +86,26 @@ class Ledger:
             hundredths = round(event.relevance * 100)
             amounts[_SCORED] += 1
             amounts[_RELEVANCE] += hundredths * 10_000
-            amounts[_RELEVANCE_SQUARES] += hundredths * hundredths * 100
         if event.ts - self._turned_ms >= GENERATION_MS:
             self._older, self._newer, self._turned_ms = self._newer, {}, event.ts
         exposed = f"{event.session}:{event.surface}"
         exposure = self._newer.get(exposed) or self._older.get(exposed)
         if exposure is None:
-            exposure = self._newer[exposed] = [key, None]
+            exposure = self._newer[exposed] = [key, None, False, 0, 0]
             amounts[_SESSIONS] += 1
+        if event.relevance is not None:
+            self._score(exposure, hundredths)
         self._newer[f"{event.decision}/{event.item}"] = [key, exposure, False]
+
+    def _score(self, exposure: list[Any], hundredths: int) -> None:
+        """Let what a session was shown grow: number and sum, of which squares and product are kept."""
+        first = self._totals[exposure[0]]
+        number, total = exposure[3:]
+        exposure[3:] = more, new = number + 1, total + hundredths
+        first[_SCORED_SESSIONS] += not number
+        first[_RELEVANCE_SQUARES] += (new**2 - total**2) * 100
+        first[_SCORED_SQUARES] += more**2 - number**2
+        first[_PRODUCTS] += (more * new - number * total) * 10_000
 
     def _click(self, event: Click) -> bool:
         joined = f"{event.decision}/{event.item}"
@@ -101,7 +114,10 @@ class Ledger:
             self.outcomes["unmatched"] += 1
             return False
         self._totals[shown[0]][_REPEATS if shown[2] else _CLICKS] += 1
-        shown[2] = True
+        shown[2], exposure = True, shown[1]
+        if not exposure[2]:
+            self._totals[exposure[0]][_CLICKED] += 1
+            exposure[2] = True
         return True
 
     def _conversion(self, joined: str, net: int) -> bool:

@@ -35,7 +35,7 @@ from stream_app.core.events import (
 )
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Change, Exposure
+from stream_app.core.records import Change, Exposure, Scores
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
 
@@ -43,6 +43,7 @@ _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
 """How long an assignment speaks for a user whose events name no arm."""
 _NO_SESSION: Final = 0
+MICROS: Final = 1_000_000
 _NO_USER: Final = 0
 
 
@@ -93,6 +94,7 @@ class Joins:
     clicks       impression               -> (at, user)
     waiting      impression not yet seen  -> (at of the click, user)
     exposures    session, surface and arm -> Exposure; (pane, slice) until something comes of it
+    scores       session, surface and arm -> (pane, slice, impressions scored, their relevance), for a session's time
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
 
@@ -121,6 +123,8 @@ class Joins:
         self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
         self.exposures = table("exposures", join_ms, sessions)
+        # One that is forgotten early counts as a new session: the interval is then a little too narrow, no count wrong.
+        self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4))
         self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
 
@@ -128,7 +132,8 @@ class Joins:
     def tables(self) -> Sequence[Remembered[Any]]:
         """All tables, in a fixed order."""
         return (
-            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.sessions, self.arms,
+            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.scores, self.sessions,
+            self.arms,
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
@@ -142,6 +147,7 @@ class Joins:
         yield self.ids, sealed_before_ms
         yield self.waiting, watermark_ms - rules.out_of_orderness_ms
         yield self.sessions, watermark_ms - rules.session_gap_ms
+        yield self.scores, watermark_ms - rules.session_gap_ms
         yield self.arms, watermark_ms - ARM_HORIZON_MS
 
 
@@ -180,6 +186,9 @@ class Attribution:
         self._mixes: list[int] = []
         self._places: dict[int, tuple[int, int]] = {}
         self._places_of = -1
+        self._scored = _NO_SESSION
+        self._scored_at = (0, 0)
+        self._scored_number = self._scored_sum = 0
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
@@ -236,6 +245,16 @@ class Attribution:
                 self._add(at, number, Occasion.SESSION, event)
         else:
             user, exposure = _NO_USER, _NO_SESSION
+        relevance = event.relevance
+        if relevance is not None:
+            # The impressions of a list come one after the other: they are settled together.
+            if exposure != self._scored or exposure == _NO_SESSION:
+                self.settle()
+                self._scored, self._scored_at = exposure, self._place(at, number)
+            self._scored_number += 1
+            self._scored_sum += int(relevance * MICROS + 0.5)
+            if exposure == _NO_SESSION:
+                self.settle()
         decision = digest(event.decision.encode()) >> KEY_SHIFT
         shown = decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
         impressions = joins.impressions
@@ -257,6 +276,32 @@ class Attribution:
         if joins.waiting.newer or joins.waiting.older:
             self._release(shown, Shown(at, number, exposure, user))
         return True
+
+    def settle(self) -> None:
+        """Credit the scores taken last. Due before anything is forgotten or stored: then it changes nothing when it is.
+
+        So how records are cut into runs makes no difference. Without a session each impression is one of its own.
+        """
+        number, total = self._scored_number, self._scored_sum
+        if not number:
+            return
+        key, scores, before, total_before = self._scored, self.joins.scores, 0, 0
+        at, slice_number = self._scored_at
+        known = scores.get(key) if key != _NO_SESSION else None
+        if known is not None:
+            at, slice_number, before, total_before = known
+            number += before
+            total += total_before
+        if key != _NO_SESSION:
+            scores.put(key, (at, slice_number, number, total))
+        grown = Scores(
+            not before,
+            total * total // MICROS - total_before * total_before // MICROS,
+            number * number - before * before,
+            number * total - before * total_before,
+        )
+        self._add(at, slice_number, Occasion.SCORES, grown)
+        self._scored, self._scored_number, self._scored_sum = _NO_SESSION, 0, 0
 
     def _place(self, at: int, number: int) -> tuple[int, int]:
         """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""

@@ -228,6 +228,7 @@ class Partition:
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
         watermark.observe(newest)
+        self.attribution.settle()
         self.cells.settle()
         outcomes[COUNTED] += counted
         if attribution.released != released:
@@ -238,6 +239,7 @@ class Partition:
     def _advance(self) -> None:
         """Let a new pane's worth of event time take effect: on what is remembered, and on which panes are folded."""
         at = self.watermark.at_ms
+        self.attribution.settle()
         for table, needed_since_ms in self._needed():
             table.advance(at, needed_since_ms)
         self.cells.advance(at)

@@ -19,6 +19,19 @@ class Exposure(NamedTuple):
     revenue_minor: int = 0
 
 
+class Scores(NamedTuple):
+    """By how much the sums over sessions grow with what one was shown: the session itself, and three products.
+
+    Of a session's sum of relevance and its number of scored impressions: sum squared (in millionths), number squared,
+    number times sum (in millionths). Computed where the session is known, for most events are impressions.
+    """
+
+    sessions: int
+    squares: int
+    counts_squared: int
+    products: int
+
+
 class Change(NamedTuple):
     """A record before and after something happened."""
 

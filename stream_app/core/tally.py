@@ -24,8 +24,9 @@ class Occasion(IntEnum):
     EXPOSURE = 5
     REVENUE = 6
     FOREIGN_REVENUE = 7
-    EXCLUDED = 8
-    OTHER = 9
+    SCORES = 8
+    EXCLUDED = 9
+    OTHER = 10
 
 
 def one(_: Any) -> int:

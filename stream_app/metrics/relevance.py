@@ -4,23 +4,18 @@ It answers "how well did what was shown match the context, as the model saw it",
 What people did and said about it (response, lift, feedback) comes as further metrics.
 """
 
+from operator import attrgetter
 from typing import Final
 
+from stream_app.core.attribution import MICROS
 from stream_app.core.events import Impression
 from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.metric import Metric
-
-MICROS: Final = 1_000_000
 
 
 def _micros(impression: Impression) -> int:
     relevance = impression.relevance or 0.0
     return int(relevance * MICROS + 0.5)
-
-
-def _square_micros(impression: Impression) -> int:
-    relevance = impression.relevance or 0.0
-    return int(relevance * relevance * MICROS + 0.5)
 
 
 MEASURES: Final = (
@@ -40,12 +35,32 @@ MEASURES: Final = (
         given="relevance",
     ),
     Measure(
-        "relevance_square_micros",
-        "Sum of squared relevance scores, in millionths.",
+        "scored_sessions",
+        "Sessions that saw a scored impression on the surface, at their first one.",
+        "sessions",
+        Occasion.SCORES,
+        attrgetter("sessions"),
+    ),
+    Measure(
+        "session_relevance_squares",
+        "Sum over sessions of the square of the sum of their relevance scores, in millionths.",
         "millionths",
-        Occasion.IMPRESSION,
-        _square_micros,
-        given="relevance",
+        Occasion.SCORES,
+        attrgetter("squares"),
+    ),
+    Measure(
+        "session_scored_squares",
+        "Sum over sessions of the square of the number of their scored impressions.",
+        "items squared",
+        Occasion.SCORES,
+        attrgetter("counts_squared"),
+    ),
+    Measure(
+        "session_relevance_products",
+        "Sum over sessions of that sum times that number, in millionths.",
+        "millionths",
+        Occasion.SCORES,
+        attrgetter("products"),
     ),
 )
 
@@ -55,10 +70,15 @@ METRICS: Final = (
         "Contextual relevance",
         "Mean relevance in context of the impressions that state one, 0 to 1, as scored when they were decided.",
         "ratio",
-        "mean",
+        "clustered",
         total="relevance_micros",
         count="scored_impressions",
-        squares="relevance_square_micros",
+        clusters=(
+            "scored_sessions",
+            "session_relevance_squares",
+            "session_scored_squares",
+            "session_relevance_products",
+        ),
         scale=MICROS,
         squares_scale=MICROS,
         highest=1.0,

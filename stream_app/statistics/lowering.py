@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from stream_app.metrics.metric import Metric
-from stream_app.statistics.estimates import Estimate
+from stream_app.statistics.clusters import Moments, ratio_estimate
+from stream_app.statistics.estimates import Z_95, Estimate, student
 from stream_app.statistics.means import mean
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
@@ -22,8 +23,29 @@ def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Est
         return wilson(total, count) if 0 <= total <= count else None
     if count < 2:
         return None
+    if metric.method == "clustered":
+        return _clustered(metric, total, count, [tally[index[name]] for name in metric.clusters])
     squares = tally[index[metric.squares]]
     return mean(count, total, squares, metric.scale, metric.squares_scale, metric.lowest, metric.highest)
+
+
+def _clustered(metric: Metric, total: int, count: int, sums: Sequence[int]) -> Estimate | None:
+    """Return the mean with its interval over sessions, in the units in which it is shown.
+
+    The sums stand where the sessions began, `total` and `count` where they were shown: over a window that is the same
+    but for the sessions at its ends.
+    """
+    sessions, squares, counts_squared, products = sums
+    to_total = metric.scale**2 // metric.squares_scale
+    moments = Moments(sessions, total, count, squares * to_total, counts_squared, products)
+    found = ratio_estimate(moments, student(sessions - 1) if sessions > 1 else Z_95)
+    if found is None:
+        return None
+    value, low, high = (amount / metric.scale for amount in (found.value, found.low, found.high))
+    lowest, highest = metric.lowest, metric.highest
+    low = low if lowest is None else min(value, max(low, lowest))
+    high = high if highest is None else max(value, min(high, highest))
+    return Estimate(value, count, low, high)
 
 
 def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:

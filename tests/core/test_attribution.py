@@ -63,6 +63,31 @@ def test_sessions_are_counted_once_per_surface_and_arm() -> None:
     assert total(state) == {"impressions": 4, "sessions": 2}
 
 
+def test_scores_are_summed_by_session() -> None:
+    """Squares are those of whole sessions, whatever comes between; without analytics each impression is by itself."""
+    state = partition()
+    shown = [
+        impression(0, "d1", relevance=0.5),
+        impression(5, "d2", user="u2", relevance=1.0),
+        impression(600, "d3", relevance=0.25),
+        impression(600, "d4", relevance=0.25),
+        impression(601, "d5", user="u3", relevance=0.5, consent=Consent(analytics=False)),
+        impression(602, "d6", user="u3", relevance=0.5, consent=Consent(analytics=False)),
+    ]
+    feed(state, *shown)
+    sums = total(state)
+    # Sessions: 0.5 + 0.25 + 0.25 of three, 1 of one, 0.5 of one, 0.5 of one.
+    assert (4, 2_500_000, 9 + 3, 3_000_000 + 2_000_000) == tuple(
+        sums[name]
+        for name in (
+            "scored_sessions",
+            "session_relevance_squares",
+            "session_scored_squares",
+            "session_relevance_products",
+        )
+    )
+
+
 def test_a_conversion_goes_to_the_impression_it_quotes() -> None:
     """A quoted decision and item win over the user's last touch."""
     state = partition()

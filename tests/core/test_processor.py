@@ -1,6 +1,7 @@
 """Every record has one outcome, decided by the log alone: not by chunks, crashes or the worker."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
-from stream_app.core.events import Assignment, Click, Impression
+from stream_app.core.events import Assignment, Click, Consent, Impression
 from stream_app.core.processor import Partition, Span
 from stream_app.metrics.catalogue import INDEX, PLAN
 from tests.timelines import (
@@ -122,12 +123,14 @@ def logs(draw: st.DrawFn) -> list[bytes | None]:
         seconds = now - draw(st.sampled_from([0, 0, 0, 5, 20, 400]))
         user, decision = f"u{draw(st.integers(0, 3))}", f"d{draw(st.integers(0, 12))}"
         item = draw(st.sampled_from(["A", "B"]))
-        named = {"session": None} if draw(st.booleans()) else {}
+        named: dict[str, Any] = {"session": None} if draw(st.booleans()) else {}
         arm = draw(st.sampled_from(["personalized", "holdout", None]))
         ident = f"e{draw(st.integers(0, 200))}"
         match draw(st.integers(0, 7)):
             case 0 | 1 | 2:
                 segment = f"s{draw(st.integers(0, 8))}"
+                named["relevance"] = draw(st.sampled_from([None, 0.25, 1.0]))
+                named["consent"] = draw(st.sampled_from([None, None, None, Consent(analytics=False)]))
                 event = impression(seconds, decision, item, user, id=ident, arm=arm, segment=segment, **named)
             case 3:
                 event = click(seconds, decision, item, user, id=ident)

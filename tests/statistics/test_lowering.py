@@ -1,9 +1,13 @@
 """Lowering: every metric of the catalogue, from tallies to estimates."""
 
+from math import sqrt
+
+import pytest
+from scipy import stats
+
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS
-from stream_app.statistics.estimates import Estimate
+from stream_app.statistics.estimates import Estimate, student
 from stream_app.statistics.lowering import contrast, lower
-from stream_app.statistics.means import mean
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
 
@@ -37,12 +41,27 @@ def test_no_clicks_are_a_rate_of_zero_with_an_interval() -> None:
     assert (0.0, 0.0, True) == (estimate.value, estimate.low, estimate.high > 0.03)
 
 
-def test_relevance_is_a_mean_in_unit_scale() -> None:
-    """Two scores of 0.5 and 1.0 have a mean of 0.75, cut at 1."""
-    scores = tally(scored_impressions=2, relevance_micros=1_500_000, relevance_square_micros=1_250_000)
+def test_relevance_is_a_mean_over_sessions() -> None:
+    """Two sessions, shown 0.5 and 1.0, 1.0: a mean of 5/6, cut at 1; the interval is Student's over two sessions."""
+    scores = tally(
+        scored_impressions=3,
+        relevance_micros=2_500_000,
+        scored_sessions=2,
+        session_relevance_squares=250_000 + 4_000_000,
+        session_scored_squares=1 + 4,
+        session_relevance_products=500_000 + 4_000_000,
+    )
     estimate = lower(METRIC["relevance"], scores, INDEX)
-    assert mean(2, 1_500_000, 1_250_000, 1_000_000, 1_000_000, 0.0, 1.0) == estimate
-    assert (0.75, 1.0) == (estimate.value, estimate.high)
+    # Residuals y - r x of the sessions: 0.5 - 5/6 and 2 - 10/6, so v = 2 (1/3)^2 / 3^2 * 2/1.
+    low = 5 / 6 - 12.706204736 * sqrt(2 * (1 / 3) ** 2 / 9 * 2)
+    assert estimate is not None
+    assert (pytest.approx(5 / 6), max(0.0, low), 1.0, 3) == (estimate.value, estimate.low, estimate.high, estimate.n)
+
+
+def test_student_is_scipys() -> None:
+    """The quantile of Student's t, from few degrees of freedom to many."""
+    degrees = (1, 2, 3, 4, 5, 7, 10, 30, 100, 10_000)
+    assert pytest.approx([stats.t(v).ppf(0.975) for v in degrees], rel=2e-4) == [student(v) for v in degrees]
 
 
 def test_one_amount_is_not_enough_for_a_mean() -> None:
