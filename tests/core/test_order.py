@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from producers.shop import Shop
+from producers.world import World
 from stream_app.core.events import AnyEvent, Conversion
 from stream_app.core.tally import Tally
 from stream_app.metrics.catalogue import INDEX, MEASURES
@@ -49,7 +49,7 @@ def cells(events: list[AnyEvent]) -> tuple[dict[str, int], dict[Any, Any], dict[
 @pytest.mark.parametrize("seed", range(5))
 def test_order_within_the_lateness_changes_no_cell(seed: int) -> None:
     """T1: events up to five minutes out of order: the same outcomes, the same cells, the same sessions."""
-    events: list[AnyEvent] = list(islice(Shop(seed).events(T0, 4.0), 3_000))
+    events: list[AnyEvent] = list(islice(World(seed).events(T0, 4.0), 3_000))
     mixed = shuffled(events, random.Random(f"order {seed}"))
     assert mixed != sorted(mixed, key=lambda event: event.ts)
     assert cells(mixed) == cells(events)

@@ -1,6 +1,6 @@
 """Load for the measurements: records that are cheap to make and never the same, a tap that pours them at a rate.
 
-A shop's events are encoded once; every further lap of them gets new identities and the next 100 seconds of event
+A world's events are encoded once; every further lap of them gets new identities and the next 100 seconds of event
 time by replacing bytes. What a lap must come to is recounted once, so that a run of millions can be checked exactly.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Producer
 
-from producers.shop import Shop
+from producers.world import World
 from stream_app.core import codec
 from tests.recount import recount
 
@@ -32,11 +32,11 @@ class Record(NamedTuple):
 
 
 class Carousel:
-    """The records of a shop, lap after lap, each lap 100 seconds later in event time."""
+    """The records of a world, lap after lap, each lap 100 seconds later in event time."""
 
     def __init__(self, seed: int, start_ms: int, sessions_per_s: float) -> None:
         self._start = start_ms // LAP_MS
-        events = Shop(seed).events(self._start * LAP_MS, sessions_per_s)
+        events = World(seed).events(self._start * LAP_MS, sessions_per_s)
         lap = list(takewhile(lambda event: event.ts < (self._start + 1) * LAP_MS, events))
         self._raws = [codec.encode(event) for event in lap]
         self._keys = [event.user.encode() for event in lap]
