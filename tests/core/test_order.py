@@ -2,7 +2,8 @@
 
 Free of order: impressions, clicks and all that is credited to an impression, cell by cell. A session is credited to the
 pane and slice of the impression that *arrived* first, so its cell may be another one of the same surface and arm. A
-conversion must not overtake the impression that earned it: then it is unmatched, and stays so.
+conversion must not overtake the impression that earned it: then it is unmatched, and stays so. Nor must a second click
+on an impression: one click waits for it, not two.
 """
 
 import random
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from producers.world import World
-from stream_app.core.events import AnyEvent, Conversion
+from stream_app.core.events import AnyEvent, Click, Conversion, Order
 from stream_app.core.tally import Tally
 from stream_app.metrics.catalogue import INDEX, MEASURES
 from tests.timelines import T0, conversion, feed, impression, outcomes, partition, rows, total
@@ -22,10 +23,16 @@ BY_SESSION = [index for name, index in INDEX.items() if "session" in name]
 
 
 def shuffled(events: list[AnyEvent], chance: random.Random) -> list[AnyEvent]:
-    """Return the events out of order by up to the lateness; conversions are delayed most, and so overtake nothing."""
+    """Return the events out of order by up to the lateness; what must overtake nothing is delayed most."""
+    first: dict[tuple[str, str], str] = {}
+    for event in events:
+        if isinstance(event, Click):
+            first.setdefault((event.decision, event.item), event.id)
 
     def arrives_ms(event: AnyEvent) -> float:
-        return event.ts + (LATENESS_MS if isinstance(event, Conversion) else chance.uniform(0, LATENESS_MS))
+        is_again = isinstance(event, Click) and first[event.decision, event.item] != event.id
+        is_last = is_again or isinstance(event, Conversion | Order)
+        return event.ts + (LATENESS_MS if is_last else chance.uniform(0, LATENESS_MS))
 
     return sorted(events, key=arrives_ms)
 

@@ -1,6 +1,6 @@
 """Load for the measurements: records that are cheap to make and never the same, a tap that pours them at a rate.
 
-A world's events are encoded once; every further lap of them gets new identities and the next 100 seconds of event
+A shop's events are encoded once; every further lap of them gets new identities and the next 100 seconds of event
 time by replacing bytes. What a lap must come to is recounted once, so that a run of millions can be checked exactly.
 """
 
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 class Carousel:
-    """The records of a world, lap after lap, each lap 100 seconds later in event time."""
+    """The records of a shop, lap after lap, each lap 100 seconds later in event time."""
 
     def __init__(self, seed: int, start_ms: int, sessions_per_s: float) -> None:
         self._start = start_ms // LAP_MS
