@@ -273,7 +273,8 @@ class Attribution:
                 seen.newer[user] = shown
             else:
                 seen.put(user, shown, impressions.generation)
-        if joins.waiting.newer or joins.waiting.older:
+        waiting = joins.waiting
+        if shown in waiting.newer or shown in waiting.older:
             self._release(shown, Shown(at, number, exposure, user))
         return True
 

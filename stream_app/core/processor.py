@@ -24,7 +24,7 @@ from stream_app.core.tally import Plan
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 
 DECODED_AT_ONCE: Final = 256
-"""Bounds how many decoded events exist at once; a bad record among them costs decoding so many again."""
+"""Bounds how many decoded events exist at once."""
 
 
 class Span(NamedTuple):

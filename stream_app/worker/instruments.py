@@ -4,6 +4,7 @@ The names are a contract (docs/operations.md); windows and rates over event time
 """
 
 import time
+from collections import Counter as Counted
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -126,11 +127,11 @@ class Instruments:
             self._consumed_of[kind].inc(number)
         for kind, number in report.duplicates.items():
             self._duplicates_of[kind].inc(number)
-        for apart in report.apart:
-            if apart.outcome == LATE:
-                self._late.labels("dropped").inc()
+        for (outcome, reason), number in Counted((apart.outcome, apart.reason) for apart in report.apart).items():
+            if outcome == LATE:
+                self._late.labels("dropped").inc(number)
             else:
-                self._dead.labels(apart.reason).inc()
+                self._dead.labels(reason).inc(number)
 
     def flushed(self, claim: Claim, moved: Mapping[int, list[int]], visible_after_s: float) -> None:
         """Take note of a checkpoint: what it moved, where the partition stands, how long its oldest record waited."""

@@ -9,6 +9,8 @@ its acknowledgements, its read offsets and its committed offsets. Where to read 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol, cast
 
@@ -27,6 +29,8 @@ _offset = attrgetter("offset")
 WATCH_INTERVAL_S = 0.5
 HELD_BACK_S = 0.01
 """How soon to look again for room: nothing wakes the consumer's thread when something was counted."""
+GATHER_S = 0.02
+"""How long the records of a batch are gathered: a request costs as much as counting hundreds of records."""
 
 
 class Positions(Protocol):
@@ -363,23 +367,83 @@ class Record(Protocol):
         """The headers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Records that go together: the batch, whether it is full, whether it has left, and Kafka's acknowledgement."""
+
+    batch: Any
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: "asyncio.Future[object]" = field(default_factory=asyncio.Future)
+
+
 class Producer(driver.Producer):
-    """Faust's producer, and a way to send many records together: a future for each would cost more than counting it."""
+    """Faust's producer, and a way to send many records together: a future for each would cost more than counting it.
+
+    Mutable state: by topic, the batch that is gathered while another is on its way, and the task that sends them. More
+    than these two batches never wait, each at most the producer's batch size.
+    """
+
+    def __post_init__(self) -> None:
+        """Begin with nothing gathered."""
+        super().__post_init__()
+        self._gathered: dict[str, Gathered] = {}
+        self._sending: dict[str, asyncio.Task[None]] = {}
 
     async def send_together(self, topic: str, records: Iterable[Record]) -> "list[asyncio.Future[object]]":
-        """Send the records in order to one partition; return futures that are done when they are acknowledged."""
-        producer = self._ensure_producer()
-        partition = min(await producer.partitions_for(topic))
-        futures = []
-        batch = producer.create_batch()
+        """Send the records in order to one partition; return futures that are done when they are acknowledged.
+
+        Waits only while a batch is full and the one before it is not acknowledged.
+        """
+        batches: list[Gathered] = []
         for record in records:
-            while batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
-                assert batch.record_count(), "one record always fits"
-                futures.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-        if batch.record_count():
-            futures.append(await producer.send_batch(batch, topic, partition=partition))
-        return futures
+            gathered = self._gather(topic)
+            while not _is_added(gathered.batch, record):
+                assert gathered.batch.record_count(), "one record always fits"
+                gathered.full.set()
+                await gathered.left.wait()
+                gathered = self._gather(topic)
+            if not batches or batches[-1] is not gathered:
+                batches.append(gathered)
+        # Several claims wait for one batch: what one of them cancels stays its own.
+        return [asyncio.shield(gathered.sent) for gathered in batches]
+
+    def _gather(self, topic: str) -> Gathered:
+        """Return the batch that is being gathered; the first record of one sees to it that it will be sent."""
+        gathered = self._gathered.get(topic)
+        if gathered is None:
+            gathered = self._gathered[topic] = Gathered(self._ensure_producer().create_batch())
+            if topic not in self._sending:
+                self._sending[topic] = asyncio.create_task(self._send_gathered(topic))
+        return gathered
+
+    async def _send_gathered(self, topic: str) -> None:
+        """Send batch after batch: a round trip for each run of records would cost more than counting them."""
+        gathered = None
+        try:
+            while (gathered := self._gathered.get(topic)) is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gathered.full.wait(), GATHER_S)
+                del self._gathered[topic]
+                gathered.left.set()
+                try:
+                    producer = self._ensure_producer()
+                    partition = min(await producer.partitions_for(topic))
+                    gathered.sent.set_result(
+                        await (await producer.send_batch(gathered.batch, topic, partition=partition))
+                    )
+                except Exception as error:  # whatever it is: whoever waits for the batch must know
+                    gathered.sent.set_exception(error)
+        finally:
+            del self._sending[topic]
+            for left in (gathered, self._gathered.pop(topic, None)):
+                if left is not None:
+                    left.left.set()
+                    left.sent.cancel()
+
+
+def _is_added(batch: Any, record: Record) -> bool:
+    return batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is not None
 
 
 class Transport(driver.Transport):
