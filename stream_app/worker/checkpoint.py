@@ -280,13 +280,15 @@ class Checkpoints:
 
     async def flush(self) -> Mapping[TP, int]:
         """Write every partition that has moved; return the stored offsets of those that advanced."""
-        advanced = {}
-        for claim in list(self.claims.values()):
-            # Until the anchor was seen, this may be another log: then nothing may be written.
-            is_due = claim.is_due and claim.anchor is None
-            if (claim.position != claim.stored or is_due) and await self.flush_one(claim):
-                advanced[claim.tp] = claim.stored
-        return advanced
+        # Until the anchor was seen, this may be another log: then nothing may be written.
+        due = [
+            claim
+            for claim in self.claims.values()
+            if claim.position != claim.stored or (claim.is_due and claim.anchor is None)
+        ]
+        # Side by side: each may have to wait for Kafka to have what it set apart, and for Redis.
+        are_written = await asyncio.gather(*map(self.flush_one, due))
+        return {claim.tp: claim.stored for claim, is_written in zip(due, are_written, strict=True) if is_written}
 
     async def flush_if_due(self) -> Mapping[TP, int]:
         """Write as `flush` does, but not while that would take more than a tenth of the time from the counting.

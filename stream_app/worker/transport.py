@@ -9,7 +9,6 @@ its acknowledgements, its read offsets and its committed offsets. Where to read 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol, cast
@@ -29,8 +28,6 @@ _offset = attrgetter("offset")
 WATCH_INTERVAL_S = 0.5
 HELD_BACK_S = 0.01
 """How soon to look again for room: nothing wakes the consumer's thread when something was counted."""
-GATHER_S = 0.02
-"""How long the records of a batch are gathered: a request costs as much as counting hundreds of records."""
 
 
 class Positions(Protocol):
@@ -369,10 +366,9 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Records that go together: the batch, whether it is full, whether it has left, and Kafka's acknowledgement."""
+    """Records that go together: the batch, whether it has left, and Kafka's acknowledgement."""
 
     batch: Any
-    full: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     sent: "asyncio.Future[object]" = field(default_factory=asyncio.Future)
 
@@ -400,7 +396,6 @@ class Producer(driver.Producer):
             gathered = self._gather(topic)
             while not _is_added(gathered.batch, record):
                 assert gathered.batch.record_count(), "one record always fits"
-                gathered.full.set()
                 await gathered.left.wait()
                 gathered = self._gather(topic)
             if not batches or batches[-1] is not gathered:
@@ -422,8 +417,6 @@ class Producer(driver.Producer):
         gathered = None
         try:
             while (gathered := self._gathered.get(topic)) is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(gathered.full.wait(), GATHER_S)
                 del self._gathered[topic]
                 gathered.left.set()
                 try:
