@@ -25,6 +25,7 @@ from producers.publisher import Publisher
 from producers.transit import records
 from producers.world import EVENTS_PER_SESSION, World
 from stream_app.core import cells as layout
+from stream_app.core.events import Arm
 from stream_app.errors import LynceusError
 from stream_app.progress import Bar
 from stream_app.stack import Stack
@@ -33,6 +34,8 @@ AHEAD_RECORDS: Final = 20_000
 """How far a replay may run ahead of the worker: well within what the mock cluster keeps."""
 OPENING_MS: Final = 3_600_000
 OPENING_EVENTS: Final = 30_000
+ARMS: Final[dict[Arm, float]] = {"personalized": 0.4, "context_blind": 0.3, "holdout": 0.3}
+"""As few people as there are here: with a holdout of a tenth, as one would have it, its line would be mostly chance."""
 """The shop has been open for an hour, so that the wall has a chart to show; with less traffic than from now on."""
 SCENARIO_AFTER_S: Final = 20
 
@@ -103,7 +106,7 @@ def _live(
     console: Console,
 ) -> None:
     now = _now_ms()
-    world = World(plan.seed)
+    world = World(plan.seed, arms=ARMS)
     opening = world.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
     past = takewhile(lambda event: event.ts < now, opening)
     recorded = sum(log.impressions + log.clicks for log in logs)
