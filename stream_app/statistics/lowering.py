@@ -38,14 +38,11 @@ def _clustered(metric: Metric, total: int, count: int, sums: Sequence[int]) -> E
     sessions, squares, counts_squared, products = sums
     to_total = metric.scale**2 // metric.squares_scale
     moments = Moments(sessions, total, count, squares * to_total, counts_squared, products)
-    found = ratio_estimate(moments, student(sessions - 1) if sessions > 1 else Z_95)
+    lowest, highest = (None if bound is None else bound * metric.scale for bound in (metric.lowest, metric.highest))
+    found = ratio_estimate(moments, student(sessions - 1) if sessions > 1 else Z_95, lowest, highest)
     if found is None:
         return None
-    value, low, high = (amount / metric.scale for amount in (found.value, found.low, found.high))
-    lowest, highest = metric.lowest, metric.highest
-    low = low if lowest is None else min(value, max(low, lowest))
-    high = high if highest is None else max(value, min(high, highest))
-    return Estimate(value, count, low, high)
+    return Estimate(found.value / metric.scale, count, found.low / metric.scale, found.high / metric.scale)
 
 
 def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
