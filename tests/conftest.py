@@ -5,14 +5,17 @@ there, a suite that silently tests less would be worse than one that fails.
 """
 
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import pytest_asyncio
 import redis
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser, async_playwright
 
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
@@ -23,6 +26,13 @@ from stream_app.settings import KafkaSettings
 settings.register_profile("lynceus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lynceus")
 
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+]
 KAFKA_CACHE = Path(__file__).parent.parent / ".cache" / "kafka"
 
 
@@ -62,6 +72,24 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
     with ApacheKafka(request.getfixturevalue("kafka_cache")) as broker:
         _warm_up(broker.bootstrap)
         yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Return the path of the system's Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        unavailable(LynceusError("no Chromium on PATH", "Install the package chromium"))
+    return path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(chromium_path: str) -> AsyncIterator[Browser]:
+    """Yield a headless Chromium for the tests of one module."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM, timeout=30_000)
+        yield browser
+        await browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 from stream_app.statistics.proportions import wilson
 from tests.commands import Ran, environ_of, lynceus, run
-from tests.conftest import unavailable
+from tests.conftest import CHROMIUM, unavailable
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
 
@@ -211,15 +210,6 @@ def live(tmp_path: Path) -> Iterator[Live]:
             started.process.wait()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Return the path of a Chromium."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        unavailable(LynceusError("no Chromium on PATH", "Install the package chromium"))
-    return path
-
-
 def of_view(view: dict[str, Any], window: str) -> Shown:
     return {
         (row["surface"], row["arm"]): (row["measures"]["impressions"], row["measures"]["clicks"])
@@ -265,13 +255,13 @@ def is_closed(port: int) -> bool:
 
 
 @pytest.mark.browser
-def test_the_same_numbers_at_the_same_moment_then_nothing(live: Live, chromium: str) -> None:
+def test_the_same_numbers_at_the_same_moment_then_nothing(live: Live, chromium_path: str) -> None:
     """API, /metrics and the wall agree on one view, the wall's chart moves, and Ctrl-C leaves nothing behind."""
     live.until(live.view, "a first view with figures")
     print(f"first figures after {time.monotonic() - live.began:.1f} s")  # noqa: T201  # a figure to look at
     men = {("men", arm): (shown, clicks) for _, arm, shown, clicks, *_ in PUBLISHED}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1920, "height": 1080})
         page.goto(f"{live.url}/wall?window=28d")
         page.wait_for_selector("html[data-end-ms]:not([data-end-ms=''])")

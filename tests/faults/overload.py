@@ -129,7 +129,7 @@ def spike(seed: int, directory: Path, scale: float) -> Figures:
         began, deepest, tap.rate = time.monotonic(), 0, BASE * FACTOR
         while (lasted := time.monotonic() - began) < SPIKE_S * scale:
             deepest = max(deepest, tap.sent - fleet.stored.applied())
-            time.sleep(0.1)
+            time.sleep(0.1)  # as in `wait`
         tap.rate, poured = BASE, tap.sent - poured
         deepest = max(deepest, tap.sent - fleet.stored.applied())
         ended = time.monotonic()

@@ -1,8 +1,6 @@
 """The beacon in a real Chromium, through the collector into a real Kafka, counted by the worker's own processor."""
 
 import asyncio
-import os
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
 from producers.topics import ensure_topics
 from stream_app.child import free_port
@@ -26,29 +24,9 @@ from tests.timelines import outcomes, partition, total
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "page.html"
 SIZE = {"width": 800, "height": 600}
 PATIENCE_S = 20.0
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on PATH: the beacon's tests must run in CI; install the package chromium")
-        pytest.skip("no Chromium on PATH")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=30_000)
-        yield browser
-        await browser.close()
 
 
 class Shop:
