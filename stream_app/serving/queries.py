@@ -8,8 +8,8 @@ import msgspec
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
 from stream_app.serving.snapshot import Series
+from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, measures_of, series
-from stream_app.serving.windows import ALL
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import lower
 

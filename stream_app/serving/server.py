@@ -74,7 +74,7 @@ def _compose(
         settings.app,
         settings.kafka.events_topic,
         settings.kafka.partitions,
-        PLAN.columns,
+        PLAN.meanings,
     )
 
     def current() -> View | None:

@@ -93,7 +93,7 @@ class Counting:
             if follow <= claim.position:
                 continue
             await self._count_run(claim, spans, follow)
-            if claim.state.cells.changes >= FLUSH_AT_FIELDS and not await self._checkpoints.flush_one(claim):
+            if claim.state.changes >= FLUSH_AT_FIELDS and not await self._checkpoints.flush_one(claim):
                 return
             # Short steps: the group membership, the metrics and other partitions are served in between.
             await asyncio.sleep(0)
