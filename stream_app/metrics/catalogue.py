@@ -1,26 +1,21 @@
-"""The catalogue: every measure, metric and window there is. Layout, exporter, API and wall are derived from it.
+"""The catalogue: every family, and so every measure and metric there is. Layout, exporter, API, wall, docs follow.
 
-A new metric is one `Metric` in its family's module, with the measures it needs if no present one will do.
+A new metric is one `Metric` in its family's module, with the measures it needs if no present one will do; a new family
+is a module with a `FAMILY`, named here. docs/adding-a-metric.md shows the way.
 """
 
 from typing import Final
 
-from stream_app.core.panes import DAY_MS, HOUR_MS, Window
 from stream_app.core.tally import Plan
-from stream_app.metrics import conversion, engagement, relevance
+from stream_app.metrics import conversion, engagement, relevance, windows
 
-MEASURES: Final = (*engagement.MEASURES, *conversion.MEASURES, *relevance.MEASURES)
-METRICS: Final = (*engagement.METRICS, *conversion.METRICS, *relevance.METRICS)
-WINDOWS: Final = (
-    Window("1m", 60_000),
-    Window("5m", 300_000),
-    Window("15m", 900_000),
-    Window("1h", HOUR_MS),
-    Window("24h", DAY_MS),
-    Window("7d", 7 * DAY_MS),
-    Window("28d", 28 * DAY_MS),
-)
+FAMILIES: Final = (engagement.FAMILY, conversion.FAMILY, relevance.FAMILY)
+MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
+METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
+WINDOWS: Final = windows.WINDOWS
 
 PLAN: Final = Plan.of(MEASURES)
 INDEX: Final = {measure.name: index for index, measure in enumerate(MEASURES)}
 """Position of each measure in a tally."""
+FAMILY_OF: Final = {metric.name: family for family in FAMILIES for metric in family.metrics}
+"""The family of each metric, by the metric's name."""

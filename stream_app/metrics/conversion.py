@@ -4,7 +4,8 @@ from typing import Final
 
 from stream_app.core.records import growth
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.metric import Metric
+from stream_app.metrics.methods import Mean, Proportion
+from stream_app.metrics.metric import Family, Metric
 
 MEASURES: Final = (
     Measure(
@@ -51,26 +52,42 @@ MEASURES: Final = (
 
 METRICS: Final = (
     Metric(
-        "conversion",
-        "Conversion rate",
-        "Share of sessions exposed to the surface that converted: converters over exposed, so never above 100 %.",
-        "ratio",
-        "proportion",
-        total="converted_sessions",
-        count="sessions",
+        name="conversion",
+        title="Conversion rate",
+        help="Share of sessions exposed to the surface that converted: converters over exposed, so never above 100 %.",
+        unit="ratio",
+        formula="exposed sessions with at least one attributed conversion or order / exposed sessions",
+        caveat='Not "conversions / users", which mixes units and can pass 100 %. Conversions may come days after the '
+        "exposure: a young window is too low. Between surfaces or over time it says nothing about causes; between arms "
+        "it does.",
+        method=Proportion("converted_sessions", "sessions"),
+        honesty="estimate",
+        settles="conversion_window",
+        is_up_good=True,
+        is_exported=True,
         highest=1.0,
     ),
     Metric(
-        "revenue_per_session",
-        "Revenue per session",
-        "Mean attributed revenue of a session exposed to the surface, in major units of the reporting currency.",
-        "currency",
-        "mean",
-        total="session_revenue_minor",
-        count="sessions",
-        squares="session_revenue_squares",
-        scale=100,
-        squares_scale=10_000,
+        name="revenue_per_session",
+        title="Revenue per session",
+        help="Mean attributed revenue of a session exposed to the surface, in major units of the reporting currency.",
+        unit="currency",
+        formula="attributed revenue / exposed sessions, without tax and shipping",
+        caveat="Few sessions make most of the revenue: with a few hundred of them the interval is too narrow. Revenue "
+        "in another currency is counted apart and not part of it. It is credit, not cause: compare arms.",
+        method=Mean("session_revenue_minor", "sessions", "session_revenue_squares", scale=100, squares_scale=10_000),
+        honesty="estimate",
+        settles="conversion_window",
+        is_up_good=True,
+        is_exported=True,
         at_least=2,
     ),
+)
+
+FAMILY: Final = Family(
+    "conversion",
+    "Conversion and money",
+    "What sessions did after they saw a surface, credited to what they saw.",
+    MEASURES,
+    METRICS,
 )

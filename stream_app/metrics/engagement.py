@@ -4,7 +4,8 @@ from typing import Final
 
 from stream_app.core.records import growth
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.metric import Metric
+from stream_app.metrics.methods import Proportion
+from stream_app.metrics.metric import Family, Metric
 
 MEASURES: Final = (
     Measure("impressions", "Items seen.", "items", Occasion.IMPRESSION),
@@ -31,24 +32,36 @@ MEASURES: Final = (
 
 METRICS: Final = (
     Metric(
-        "ctr",
-        "Click-through rate",
-        "Share of impressions that were clicked. Clicks settle for the click window after the impression.",
-        "ratio",
-        "proportion",
-        total="clicks",
-        count="impressions",
+        name="ctr",
+        title="Click-through rate",
+        help="Share of impressions that were clicked. Clicks settle for the click window after the impression.",
+        unit="ratio",
+        formula="clicks / impressions, at most one click per impression, in the pane of the impression",
+        caveat="Impressions of one session are alike, so with many of them per session the interval is too narrow. "
+        "It is not the share of people who click: for that, see the sessions that clicked.",
+        method=Proportion("clicks", "impressions"),
+        honesty="exact",
+        settles="click_window",
+        is_up_good=True,
+        is_exported=True,
         highest=1.0,
     ),
     Metric(
-        "session_ctr",
-        "Sessions that clicked",
-        "Share of sessions exposed to the surface that clicked there at least once. Not the click-through rate: that "
-        "is of impressions, and one session has many.",
-        "ratio",
-        "proportion",
-        total="clicked_sessions",
-        count="sessions",
+        name="session_ctr",
+        title="Sessions that clicked",
+        help="Share of sessions exposed to the surface that clicked there at least once. Not the click-through rate: "
+        "that is of impressions, and one session has many.",
+        unit="ratio",
+        formula="exposed sessions with at least one click / exposed sessions",
+        caveat='Often quoted as "users who click": a user of two sessions counts twice here. A session that saw more '
+        "had more chances, so it rises with the number of impressions per session.",
+        method=Proportion("clicked_sessions", "sessions"),
+        honesty="exact",
+        settles="click_window",
+        is_up_good=True,
+        is_exported=True,
         highest=1.0,
     ),
 )
+
+FAMILY: Final = Family("engagement", "Engagement", "What was shown, and what was acted on.", MEASURES, METRICS)

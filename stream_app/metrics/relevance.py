@@ -10,7 +10,8 @@ from typing import Final
 from stream_app.core.attribution import MICROS
 from stream_app.core.events import Impression
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.metric import Metric
+from stream_app.metrics.methods import ClusteredMean, Clusters
+from stream_app.metrics.metric import Family, Metric
 
 
 def _micros(impression: Impression) -> int:
@@ -66,22 +67,34 @@ MEASURES: Final = (
 
 METRICS: Final = (
     Metric(
-        "relevance",
-        "Contextual relevance",
-        "Mean relevance in context of the impressions that state one, 0 to 1, as scored when they were decided.",
-        "ratio",
-        "clustered",
-        total="relevance_micros",
-        count="scored_impressions",
-        clusters=(
-            "scored_sessions",
-            "session_relevance_squares",
-            "session_scored_squares",
-            "session_relevance_products",
+        name="relevance",
+        title="Contextual relevance",
+        help="Mean relevance in context of the impressions that state one, 0 to 1, as scored when they were decided.",
+        unit="ratio",
+        formula="sum of stated relevance / impressions that state one",
+        caveat="It is the recommender's own opinion, and only as good as its model: a model that is sure of itself and "
+        "wrong scores high. What people did and said about it are other metrics.",
+        method=ClusteredMean(
+            "relevance_micros",
+            "scored_impressions",
+            Clusters(
+                "scored_sessions",
+                "session_relevance_squares",
+                "session_scored_squares",
+                "session_relevance_products",
+            ),
+            scale=MICROS,
+            squares_scale=MICROS,
         ),
-        scale=MICROS,
-        squares_scale=MICROS,
+        honesty="estimate",
+        settles="at_once",
+        is_up_good=True,
+        is_exported=True,
         highest=1.0,
         at_least=2,
     ),
+)
+
+FAMILY: Final = Family(
+    "relevance", "Contextual relevance", "How well what was shown met the moment.", MEASURES, METRICS
 )

@@ -10,6 +10,7 @@ from stream_app.core.cells import OUTCOMES
 from stream_app.core.panes import PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import OTHER, Slice
 from stream_app.core.tally import add_into
+from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
@@ -309,7 +310,9 @@ def _since(states: Iterable[PartitionState]) -> Since:
 
 
 def _contrasts(meaning: Meaning, rows: Pairs, not_yet: Sequence[str]) -> Iterable[Contrast]:
-    metrics = [metric for metric in meaning.metrics if metric.method == "proportion" and metric.name not in not_yet]
+    metrics = [
+        metric for metric in meaning.metrics if isinstance(metric.method, Proportion) and metric.name not in not_yet
+    ]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
             tally, base = rows.get((surface, arm)), rows.get((surface, against))

@@ -13,7 +13,7 @@ from stream_app.metrics.fixed_point import NANOS, PICOS
 from stream_app.metrics.predictions import CALIBRATION_BINS, SCORE_BINS, PredictionSums, calibration_bin
 from stream_app.statistics.estimates import Z_95, Estimate
 from stream_app.statistics.means import mean
-from stream_app.statistics.poisson import poisson_interval
+from stream_app.statistics.poisson import poisson_rate
 
 
 class CalibrationError(msgspec.Struct, frozen=True):
@@ -35,9 +35,7 @@ def observed_over_expected(sums: PredictionSums) -> Estimate | None:
     """
     if sums.predicted_nanos <= 0 or sums.clicks < 0:
         return None
-    expected = sums.predicted_nanos / NANOS
-    low, high = poisson_interval(sums.clicks)
-    return Estimate(sums.clicks / expected, sums.predictions, low / expected, high / expected)
+    return poisson_rate(sums.clicks, sums.predicted_nanos / NANOS, sums.predictions)
 
 
 def brier(sums: PredictionSums) -> Estimate | None:

@@ -1,48 +1,59 @@
-"""From a tally to an estimate, by a metric's declaration: the only place where integers become floats."""
+"""From a tally to an estimate, by a metric's declaration: the only place where integers become floats.
 
-from collections.abc import Mapping, Sequence
+One function per method of `metrics.methods`, in one table.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from stream_app.metrics.methods import (
+    ClusteredMean,
+    Count,
+    LogMean,
+    Mean,
+    NetScore,
+    Proportion,
+    Rate,
+    Ratio,
+    WeightedProportion,
+    terms,
+)
 from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
 from stream_app.statistics.estimates import Z_95, Estimate, student
+from stream_app.statistics.heavy_tails import log_mean
 from stream_app.statistics.means import mean
+from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.surveys import net_promoter_score, weighted_share
+
+
+class Counted(NamedTuple):
+    """What was counted: a tally, and the position of each measure in it. Spreads will stand beside it."""
+
+    tally: Sequence[int]
+    position: Mapping[str, int]
+
+    def amount(self, sum_: str) -> int:
+        """Return a sum of measures."""
+        at = self.position.get(sum_)
+        if at is not None:
+            return self.tally[at]
+        return sum(sign * self.tally[self.position[measure]] for sign, measure in terms(sum_))
 
 
 def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return what `metric` says of `tally`, whose measures stand where `index` says; None = not enough data.
 
-    Measures that contradict each other (more successes than trials) are no data either: a wrong number must
-    not look like a right one.
+    Measures that contradict each other (more successes than trials, an answer beyond the metric's bounds) are no data
+    either: a wrong number must not look like a right one.
     """
-    count, total = tally[index[metric.count]], tally[index[metric.total]]
-    if count < max(metric.at_least, 1):
+    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index), metric)
+    # Three cases: nothing to be said, too little behind it, or it contradicts the declaration.
+    if found is None or found.n < metric.at_least or not _is_within(metric, found.value):
         return None
-    if metric.method == "proportion":
-        return wilson(total, count) if 0 <= total <= count else None
-    if count < 2:
-        return None
-    if metric.method == "clustered":
-        return _clustered(metric, total, count, [tally[index[name]] for name in metric.clusters])
-    squares = tally[index[metric.squares]]
-    return mean(count, total, squares, metric.scale, metric.squares_scale, metric.lowest, metric.highest)
-
-
-def _clustered(metric: Metric, total: int, count: int, sums: Sequence[int]) -> Estimate | None:
-    """Return the mean with its interval over sessions, in the units in which it is shown.
-
-    The sums stand where the sessions began, `total` and `count` where they were shown: over a window that is the same
-    but for the sessions at its ends.
-    """
-    sessions, squares, counts_squared, products = sums
-    to_total = metric.scale**2 // metric.squares_scale
-    moments = Moments(sessions, total, count, squares * to_total, counts_squared, products)
-    lowest, highest = (None if bound is None else bound * metric.scale for bound in (metric.lowest, metric.highest))
-    found = ratio_estimate(moments, student(sessions - 1) if sessions > 1 else Z_95, lowest, highest)
-    if found is None:
-        return None
-    return Estimate(found.value / metric.scale, count, found.low / metric.scale, found.high / metric.scale)
+    return found
 
 
 def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
@@ -50,10 +61,108 @@ def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: M
 
     Only for proportions; a mean has no ratio here (None).
     """
-    if metric.method != "proportion":
+    if not isinstance(metric.method, Proportion):
         return None
-    counts = [t[index[name]] for t in (tally, base) for name in (metric.total, metric.count)]
-    x1, n1, x0, n0 = counts
+    x1, n1, x0, n0 = (
+        Counted(t, index).amount(sum_)
+        for t in (tally, base)
+        for sum_ in (metric.method.successes, metric.method.trials)
+    )
     if min(n1, n0) < max(metric.at_least, 1) or not (0 <= x1 <= n1 and 0 <= x0 <= n0):
         return None
     return risk_ratio(x1, n1, x0, n0)
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _is_within(metric: Metric, value: float) -> bool:
+    return (metric.lowest is None or metric.lowest <= value) and (metric.highest is None or value <= metric.highest)
+
+
+def _proportion(method: Proportion, counted: Counted, _: Metric) -> Estimate | None:
+    successes, trials = counted.amount(method.successes), counted.amount(method.trials)
+    return wilson(successes, trials) if trials > 0 and 0 <= successes <= trials else None
+
+
+def _mean(method: Mean, counted: Counted, metric: Metric) -> Estimate | None:
+    count, total, squares = (counted.amount(sum_) for sum_ in (method.count, method.total, method.squares))
+    if count < 2:
+        return None
+    return mean(count, total, squares, method.scale, method.squares_scale, metric.lowest, metric.highest)
+
+
+def _log_mean(method: LogMean, counted: Counted, _: Metric) -> Estimate | None:
+    count, logs, squares = (counted.amount(sum_) for sum_ in (method.count, method.logs, method.squares))
+    return log_mean(count, logs, squares, method.scale)
+
+
+def _clustered(method: ClusteredMean, counted: Counted, metric: Metric) -> Estimate | None:
+    """Return the mean with its interval over clusters, in the units in which it is shown.
+
+    The sums over sessions stand where these began, `total` and `count` where they were shown: over a window that is the
+    same but for the sessions at its ends.
+    """
+    total, count = counted.amount(method.total), counted.amount(method.count)
+    number, squares, counts_squared, products = map(counted.amount, method.clusters)
+    if count < 2:
+        return None
+    to_total = method.scale**2 // method.squares_scale
+    moments = Moments(number, total, count, squares * to_total, counts_squared, products)
+    lowest, highest = (None if bound is None else bound * method.scale for bound in (metric.lowest, metric.highest))
+    found = ratio_estimate(moments, student(number - 1) if number > 1 else Z_95, lowest, highest)
+    if found is None:
+        return None
+    return Estimate(found.value / method.scale, count, found.low / method.scale, found.high / method.scale)
+
+
+def _rate(method: Rate, counted: Counted, _: Metric) -> Estimate | None:
+    events, expected = counted.amount(method.events), counted.amount(method.expected)
+    n = counted.amount(method.count) if method.count else expected // method.scale
+    if events < 0 or expected <= 0 or n < 1:
+        return None
+    return poisson_rate(events, expected / (method.scale * method.per), n)
+
+
+def _ratio(method: Ratio, counted: Counted, _: Metric) -> Estimate | None:
+    total, of = counted.amount(method.total), counted.amount(method.of)
+    if of <= 0:
+        return None
+    value = total * method.of_scale / (of * method.scale)
+    return Estimate(value, max(1, of // method.of_scale), value, value)
+
+
+def _count(method: Count, counted: Counted, metric: Metric) -> Estimate | None:
+    total = counted.amount(method.total)
+    value = total / method.scale
+    # Nothing was sampled: that it was 0 is known as well as any other number is.
+    return Estimate(value, max(total // method.scale, metric.at_least), value, value)
+
+
+def _net_score(method: NetScore, counted: Counted, _: Metric) -> Estimate | None:
+    promoters, detractors, answers = map(counted.amount, (method.promoters, method.detractors, method.answers))
+    if min(promoters, detractors) < 0 or promoters + detractors > answers:
+        return None
+    return net_promoter_score(promoters, detractors, answers)
+
+
+def _weighted_proportion(method: WeightedProportion, counted: Counted, _: Metric) -> Estimate | None:
+    positive, weights, squares, answers = map(
+        counted.amount, (method.positive_weights, method.weights, method.weight_squares, method.answers)
+    )
+    if not 0 <= positive <= weights or squares <= 0 or answers < 1:
+        return None
+    return weighted_share(answers, positive, weights, squares, method.scale, method.squares_scale)
+
+
+LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]] = {
+    Proportion: _proportion,
+    Mean: _mean,
+    LogMean: _log_mean,
+    ClusteredMean: _clustered,
+    Rate: _rate,
+    Ratio: _ratio,
+    Count: _count,
+    NetScore: _net_score,
+    WeightedProportion: _weighted_proportion,
+}

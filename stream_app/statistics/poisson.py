@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import exp, lgamma, log, sqrt
 from typing import Final
 
-from stream_app.statistics.estimates import Z_95
+from stream_app.statistics.estimates import Z_95, Estimate
 
 TAIL: Final = 0.025
 """Probability of each tail of a two-sided 95 % interval."""
@@ -30,6 +30,23 @@ def poisson_interval(count: int) -> tuple[float, float]:
         raise ValueError(f"{count} is no count of events")
     low = _gamma_quantile(count, -Z_95, TAIL) if count else 0.0
     return low, _gamma_quantile(count + 1, Z_95, 1 - TAIL)
+
+
+def poisson_rate(events: int, expected: float, n: int) -> Estimate:
+    """Return `events` per `expected` with the exact interval of their number; `n` observations are behind it.
+
+        rate = x / e      interval = Garwood's interval of the mean of x, over e
+
+    What is expected (clicks that a model promised, thousands of impressions) is taken as known. Source: N. Breslow, N.
+    Day (1987), "Statistical methods in cancer research" II, 2.3: the standardised ratio O/E. Events that come in
+    clusters vary more than Poisson's, and then it is too narrow.
+
+    Raises ValueError for a negative count, or nothing expected.
+    """
+    if not expected > 0:
+        raise ValueError(f"{events} events per {expected} expected ones are no rate")
+    low, high = poisson_interval(events)
+    return Estimate(events / expected, n, low / expected, high / expected)
 
 
 def _gamma_quantile(shape: int, z: float, share: float) -> float:

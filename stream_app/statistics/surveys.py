@@ -40,6 +40,28 @@ def net_promoter_score(promoters: int, detractors: int, answers: int) -> Estimat
     return Estimate(value, answers, max(-1.0, value - half), min(1.0, value + half))
 
 
+def weighted_share(
+    answers: int, positive_weights: int, weights: int, weight_squares: int, scale: int = 1, squares_scale: int = 1
+) -> Estimate:
+    """Return the share of positive answers when each weighs w = 1 / the probability with which it was asked for.
+
+        p = sum(w y) / sum(w)      n_e = sum(w)^2 / sum(w^2)      interval = Wilson's of p in n_e answers
+
+    so that who was asked rarely stands for as many as who was asked often. `positive_weights` and `weights` are `scale`
+    times, `weight_squares` is `squares_scale` times the sums. `n` of the estimate is the number of answers, which is
+    never below n_e. Source: L. Kish (1965), "Survey Sampling", 11.7; the ratio estimator is J. Hajek (1971), in
+    "Foundations of Statistical Inference". It corrects for who was asked, not for who answered.
+
+    Raises ValueError unless 0 <= positive_weights <= weights, and weights, their squares and answers are above 0.
+    """
+    if min(answers, weights, weight_squares) <= 0:
+        raise ValueError(f"{answers} answers of weight {weights} and squares {weight_squares} have no share")
+    # Rounded squares can put n_e a little above the number of answers, which it never is.
+    effective = min(answers, weights * weights * squares_scale / (weight_squares * scale * scale))
+    share = wilson(positive_weights, weights, design_effect=weights / effective)
+    return Estimate(share.value, answers, share.low, share.high)
+
+
 def satisfaction(satisfied: int, answers: int) -> Estimate | None:
     """Return the share of answers of 4 or 5 out of 5 (CSAT), with its Wilson interval; None without answers.
 

@@ -5,6 +5,7 @@ import pytest
 
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.slices import Slice
+from stream_app.metrics.methods import Proportion
 from stream_app.serving import views
 from stream_app.serving.views import estimates_of, stale
 from stream_app.statistics.proportions import wilson
@@ -79,7 +80,7 @@ def test_a_contrast_is_the_ratio_of_two_arms() -> None:
     view = view_of((NOW_MS, HOME, 100, 30), (NOW_MS, HOLDOUT, 100, 20))
     found = {(c.surface, c.metric, c.arm, c.against): c.ratio for c in view.snapshot.windows["5m"].contrasts}
     expected = risk_ratio(30, 100, 20, 100)
-    proportions = [metric.name for metric in MEANING.metrics if metric.method == "proportion"]
+    proportions = [metric.name for metric in MEANING.metrics if isinstance(metric.method, Proportion)]
     assert {
         (surface, metric, "personalized", "holdout"): expected if metric == "ctr" else None
         for surface in ("all", "home.hero")

@@ -1,15 +1,29 @@
-"""Lowering: every metric of the catalogue, from tallies to estimates."""
+"""Lowering: every method, and every metric of the catalogue, from tallies to estimates."""
 
-from math import sqrt
+from math import log1p, sqrt
+from typing import get_args
 
 import pytest
 from scipy import stats
 
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS
+from stream_app.metrics.methods import (
+    Count,
+    LogMean,
+    Mean,
+    Method,
+    NetScore,
+    Proportion,
+    Rate,
+    Ratio,
+    WeightedProportion,
+)
+from stream_app.metrics.metric import Metric
 from stream_app.statistics.estimates import Estimate, student
-from stream_app.statistics.lowering import contrast, lower
+from stream_app.statistics.lowering import LOWERED, contrast, lower
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.surveys import net_promoter_score
 
 METRIC = {metric.name: metric for metric in METRICS}
 
@@ -18,15 +32,132 @@ def tally(**amounts: int) -> list[int]:
     return [amounts.get(measure.name, 0) for measure in MEASURES]
 
 
-def test_every_metric_reads_measures_of_the_catalogue() -> None:
-    """No metric names a measure that nobody counts."""
-    read = {name for m in METRICS for name in (m.total, m.count, m.squares) if name}
-    assert set() == read - set(INDEX)
+def declared(method: Method, lowest: float | None = 0.0, highest: float | None = None, at_least: int = 1) -> Metric:
+    """Return a metric of that method."""
+    return Metric(
+        name="some",
+        title="Some",
+        help="Some.",
+        unit="ratio",
+        formula="some",
+        caveat="None.",
+        method=method,
+        honesty="exact",
+        settles="at_once",
+        is_up_good=None,
+        lowest=lowest,
+        highest=highest,
+        at_least=at_least,
+    )
+
+
+def lowered(metric: Metric, **amounts: int) -> Estimate | None:
+    """Lower a tally of these measures alone."""
+    return lower(metric, list(amounts.values()), {name: at for at, name in enumerate(amounts)})
 
 
 def test_an_empty_tally_is_not_enough_for_any_metric() -> None:
-    """Where nothing was counted there is no estimate, and certainly not 0."""
-    assert [None] * len(METRICS) == [lower(metric, tally(), INDEX) for metric in METRICS]
+    """Where nothing was counted there is no estimate, and certainly not 0; only a count of nothing is 0."""
+    expected = {m.name: Estimate(0.0, m.at_least, 0.0, 0.0) if isinstance(m.method, Count) else None for m in METRICS}
+    assert expected == {metric.name: lower(metric, tally(), INDEX) for metric in METRICS}
+
+
+def test_every_method_can_be_lowered() -> None:
+    """No method can be declared that has no function."""
+    assert set(get_args(Method)) == set(LOWERED)
+
+
+def test_a_rate_is_a_count_over_what_was_expected() -> None:
+    """3 hides in 2,000 impressions are 1.5 per 1,000, with scipy's Poisson interval; 0 hides are data too."""
+    hides = declared(Rate("hides", "impressions", per=1_000))
+    low, high = stats.chi2.ppf(0.025, 6) / 2 / 2, stats.chi2.ppf(0.975, 8) / 2 / 2
+    found, none = lowered(hides, hides=3, impressions=2_000), lowered(hides, hides=0, impressions=2_000)
+    assert found is not None
+    assert none is not None
+    assert (1.5, pytest.approx(low), pytest.approx(high), 2_000) == (found.value, found.low, found.high, found.n)
+    assert (0.0, 0.0, True) == (none.value, none.low, none.high > 1)
+    assert [None, None] == [lowered(hides, hides=3, impressions=0), lowered(hides, hides=-1, impressions=9)]
+
+
+def test_a_rate_over_what_a_model_expected_counts_its_predictions() -> None:
+    """5 clicks where 4 were expected, of 100 predictions: 1.25, and 100 is what is behind it."""
+    method = Rate("clicks", "expected_micros", count="predictions", scale=10**6)
+    found = lowered(declared(method), clicks=5, expected_micros=4_000_000, predictions=100)
+    assert found is not None
+    assert (1.25, 100) == (found.value, found.n)
+
+
+def test_a_ratio_claims_nothing_beyond_itself() -> None:
+    """Of 40.00 net revenue 10.00 came from recommendations: a quarter, and its bounds are the same."""
+    share = declared(Ratio("recommended_minor", "order_minor - refunded_minor"), highest=1.0)
+    money = {"recommended_minor": 1_000, "order_minor": 5_000, "refunded_minor": 1_000}
+    assert Estimate(0.25, 4_000, 0.25, 0.25) == lowered(share, **money)
+    assert None is lowered(share, **{**money, "order_minor": 1_500})
+    assert None is lowered(share, **{**money, "order_minor": 1_000})
+
+
+def test_a_count_is_its_sum_also_when_it_is_nothing() -> None:
+    """7 that came and 2 that left are 5; none at all are 0, which is known exactly."""
+    net = declared(Count("opted_in - opted_out"), lowest=None)
+    assert [Estimate(5.0, 5, 5.0, 5.0), Estimate(0.0, 1, 0.0, 0.0), Estimate(-2.0, 1, -2.0, -2.0)] == [
+        lowered(net, opted_in=came, opted_out=left) for came, left in ((7, 2), (0, 0), (0, 2))
+    ]
+
+
+def test_a_net_score_is_that_of_its_answers() -> None:
+    """60 promoters and 20 detractors of 100 give the net promoter score of surveys; more than answered, none."""
+    nps = declared(NetScore("promoters", "detractors", "answers"), lowest=-1.0, highest=1.0)
+    assert net_promoter_score(60, 20, 100) == lowered(nps, promoters=60, detractors=20, answers=100)
+    assert None is lowered(nps, promoters=60, detractors=50, answers=100)
+    assert None is lowered(nps, promoters=0, detractors=0, answers=0)
+
+
+def test_a_weighted_proportion_counts_whom_an_answer_stands_for() -> None:
+    """Two asked with probability 1/2 (one positive) and two with 1/4 (both): 10 of 12 in weight, not 3 of 4."""
+    method = WeightedProportion("positive", "weights", "squares", "answers", scale=1_000, squares_scale=1_000)
+    sums = {"positive": 10_000, "weights": 12_000, "squares": 40_000, "answers": 4}
+    found = lowered(declared(method, highest=1.0), **sums)
+    assert found is not None
+    assert (pytest.approx(10 / 12), 4) == (found.value, found.n)
+    assert None is lowered(declared(method, highest=1.0), **{**sums, "positive": 13_000})
+    assert None is lowered(declared(method, highest=1.0), positive=0, weights=0, squares=0, answers=0)
+
+
+def test_a_winsorised_mean_is_a_mean_of_capped_amounts() -> None:
+    """Orders of 10.00, 20.00 and 900.00 with a cap of 50.00: the mean of 10, 20 and 50, and the spread of these."""
+    cap = 5_000
+    amounts = [min(amount, cap) for amount in (1_000, 2_000, 90_000)]
+    method = Mean("total", "orders", "squares", scale=100, squares_scale=10_000, cap=cap)
+    found = lowered(
+        declared(method, at_least=2), total=sum(amounts), orders=3, squares=sum(amount**2 for amount in amounts)
+    )
+    spread = stats.tstd([10, 20, 50]) / sqrt(3) * 1.959963984540054
+    assert found is not None
+    assert (pytest.approx(80 / 3), pytest.approx(80 / 3 + spread)) == (found.value, found.high)
+
+
+def test_a_log_mean_is_a_geometric_one() -> None:
+    """Durations of 9 and 99 seconds: sqrt(10 * 100) - 1."""
+    logs = [round(log1p(seconds) * 10**9) for seconds in (9, 99)]
+    squares = [round(log1p(seconds) ** 2 * 10**9) for seconds in (9, 99)]
+    found = lowered(declared(LogMean("logs", "views", "squares", 10**9)), logs=sum(logs), views=2, squares=sum(squares))
+    assert found is not None
+    assert (pytest.approx(sqrt(1_000) - 1), 2) == (found.value, found.n)
+
+
+def test_too_few_observations_are_not_enough() -> None:
+    """With fewer than its declaration asks for, a metric has no estimate."""
+    share = declared(Proportion("positive", "answers"), highest=1.0, at_least=10)
+    assert (None, 10) == (
+        lowered(share, positive=9, answers=9),
+        getattr(lowered(share, positive=9, answers=10), "n", 0),
+    )
+
+
+def test_an_answer_beyond_its_bounds_is_no_data() -> None:
+    """A mean that lies above what an amount can be is the sum of something that went wrong."""
+    mean_ = declared(Mean("total", "count", "squares"), highest=5.0, at_least=2)
+    assert None is lowered(mean_, total=100, count=2, squares=5_000)
 
 
 def test_ctr_is_clicks_of_impressions() -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.proportions import wilson
-from stream_app.statistics.surveys import net_promoter_score, satisfaction
+from stream_app.statistics.surveys import net_promoter_score, satisfaction, weighted_share
 
 answers = st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500)).filter(any)
 
@@ -73,3 +74,44 @@ def test_nobody_asked_or_impossible_answers() -> None:
     assert None is net_promoter_score(0, 0, 0)
     with pytest.raises(ValueError, match="2 promoters and 1 detractors are no part of 2 answers"):
         net_promoter_score(2, 1, 2)
+
+
+asked = st.lists(st.tuples(st.sampled_from([1, 2, 4, 10, 20]), st.booleans()), min_size=1, max_size=60)
+"""Answers: 1 / the probability of being asked, and whether it is positive."""
+
+
+def weigh(answers: list[tuple[int, bool]], scale: int = 1) -> Estimate:
+    positive = sum(weight for weight, is_positive in answers if is_positive)
+    weights, squares = sum(weight for weight, _ in answers), sum(weight**2 for weight, _ in answers)
+    return weighted_share(len(answers), positive * scale, weights * scale, squares * scale, scale, scale)
+
+
+@given(asked)
+def test_a_weighted_share_is_wilsons_of_the_effective_answers(answers: list[tuple[int, bool]]) -> None:
+    """Its bounds are those that statsmodels gives n_e p successes in n_e = (sum w)^2 / sum w^2 trials."""
+    weights = np.array([weight for weight, _ in answers], dtype=float)
+    marks = np.array([is_positive for _, is_positive in answers], dtype=float)
+    value, effective = np.average(marks, weights=weights), weights.sum() ** 2 / (weights**2).sum()
+    low, high = proportion_confint(value * effective, effective, method="wilson")
+    assert pytest.approx((low, value, high), abs=1e-9) == triple(weigh(answers))
+
+
+@given(asked)
+def test_equal_weights_are_none(answers: list[tuple[int, bool]]) -> None:
+    """When everybody is asked with the same probability it is the plain share, at whatever scale it was stored."""
+    positive = sum(is_positive for _, is_positive in answers)
+    plain = [(4, is_positive) for _, is_positive in answers]
+    assert pytest.approx(triple(wilson(positive, len(answers)))) == triple(weigh(plain, 10**6))
+
+
+def test_weights_undo_who_was_asked() -> None:
+    """Half of a public is pleased, and pleased ones are asked nine times as often: unweighted 90 %, weighted 50 %."""
+    answers = [(10, False)] * 100 + [(1, True)] * 900 + [(1, True)] * 100
+    weighted = weigh(answers)
+    assert (0.5, True, 1_100) == (weighted.value, weighted.high - weighted.low > 0.1, weighted.n)
+
+
+def test_no_weight_is_no_share() -> None:
+    """Without answers or weights there is nothing to divide by."""
+    with pytest.raises(ValueError, match="have no share"):
+        weighted_share(0, 0, 0, 0)

@@ -1,0 +1,187 @@
+"""How the value of a metric and its interval come from measures: one small value per method.
+
+Every text in a method is a *sum of measures*: the name of one, or several joined by + and -, as in
+`order_minor - refunded_minor`. Sums of sums are sums, so whatever is additive stays so. `statistics.lowering` has the
+function that belongs to each method: a new method is a class here, an entry there, and its test.
+
+Amounts are integers, stored `scale` times as large as they are shown; their squares `squares_scale` times. With fewer
+observations than a method needs there is no estimate.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, NamedTuple
+
+
+class Term(NamedTuple):
+    """A measure in a sum: added (1) or subtracted (-1)."""
+
+    sign: int
+    measure: str
+
+
+@cache  # the texts of the catalogue: there are only so many
+def terms(sum_: str) -> tuple[Term, ...]:
+    """Take a sum of measures apart. Raises ValueError for what is none."""
+    words = sum_.split()
+    signs = ["+", *words[1::2]]
+    if len(words) % 2 == 0 or not {"+", "-"}.issuperset(signs) or not all(w.isidentifier() for w in words[::2]):
+        raise ValueError(f"{sum_!r} is no sum of measures; write `name`, or `one - another + third`")
+    return tuple(Term(1 if sign == "+" else -1, word) for sign, word in zip(signs, words[::2], strict=True))
+
+
+@cache  # asked for every metric at every refresh; there are only so many
+def needs(method: Any) -> tuple[str, ...]:
+    """Return the measures that a method reads, each once, in the order of its fields."""
+    return tuple(dict.fromkeys(term.measure for sum_ in _sums(method) for term in terms(sum_)))
+
+
+def _sums(method: Any) -> Iterator[str]:
+    for field in fields(method):
+        value = getattr(method, field.name)
+        if isinstance(value, Clusters):
+            yield from value
+        elif isinstance(value, str) and value:
+            yield value
+
+
+class Clusters(NamedTuple):
+    """Sums over sessions (or users) of the squares of their totals, of their counts, and of the products of both."""
+
+    number: str
+    total_squares: str
+    count_squares: str
+    products: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """The share of `trials` that were `successes`."""
+
+    interval: ClassVar[str] = "Wilson score interval"
+
+    successes: str
+    trials: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of `count` amounts that sum to `total` and whose squares sum to `squares`.
+
+    With `cap`, the measures take an amount above it, as stored, for it: a winsorised mean. It is declared here for the
+    reader, and used where the measures are lifted.
+    """
+
+    interval: ClassVar[str] = "normal interval of a mean, cut at the metric's bounds"
+
+    total: str
+    count: str
+    squares: str
+    scale: int = 1
+    squares_scale: int = 1
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogMean:
+    """exp(mean of ln(1 + x)) - 1 of `count` amounts x: a geometric mean that amounts of 0 do not spoil.
+
+    `logs` sums ln(1 + x), `squares` its squares, both `scale` times.
+    """
+
+    interval: ClassVar[str] = "normal interval of the mean logarithm, carried over"
+
+    logs: str
+    count: str
+    squares: str
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusteredMean:
+    """The mean, where amounts come in sessions (or users) and are alike in each: a ratio of two sums.
+
+    The squares of totals are stored `squares_scale` times, the products `scale` times.
+    """
+
+    interval: ClassVar[str] = "delta-method interval over clusters, Student's t, cut at the metric's bounds"
+
+    total: str
+    count: str
+    clusters: Clusters
+    scale: int = 1
+    squares_scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`events` per `expected`, times `per`: a count that varies over something known.
+
+    `expected` is stored `scale` times. `count` says how many observations are behind it; by default, `expected` does.
+    """
+
+    interval: ClassVar[str] = "exact Poisson interval of the number of events"
+
+    events: str
+    expected: str
+    count: str = ""
+    scale: int = 1
+    per: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One sum over another, as it is in the window: nothing is claimed beyond it, so its bounds are its value.
+
+    `total` is stored `scale` times, `of` `of_scale` times. A share of a whole is a ratio with bounds 0 and 1.
+    """
+
+    interval: ClassVar[str] = ""
+
+    total: str
+    of: str
+    scale: int = 1
+    of_scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The sum itself, stored `scale` times: exact, also when it is 0, so its bounds are its value."""
+
+    interval: ClassVar[str] = ""
+
+    total: str
+    scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NetScore:
+    """The share of `promoters` less that of `detractors` in `answers`, from -1 to 1."""
+
+    interval: ClassVar[str] = "normal interval of a multinomial difference, cut at -1 and 1"
+
+    promoters: str
+    detractors: str
+    answers: str
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedProportion:
+    """The share of positive answers, each weighing as much as it stands for: 1 / the probability of being asked.
+
+    `weights` and `positive_weights` are stored `scale` times, `weight_squares` `squares_scale` times.
+    """
+
+    interval: ClassVar[str] = "Wilson score interval with Kish's effective sample size"
+
+    positive_weights: str
+    weights: str
+    weight_squares: str
+    answers: str
+    scale: int = 1
+    squares_scale: int = 1
+
+
+Method = Proportion | Mean | LogMean | ClusteredMean | Rate | Ratio | Count | NetScore | WeightedProportion
+"""Next come those that read spreads, additive maps from bucket to count: `Quantile`, `ShareBelow`."""
