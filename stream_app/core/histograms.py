@@ -77,7 +77,7 @@ class Bins:
         for number, histogram in self._by_subject.get(on, ()):
             if isinstance(on, Kind):
                 before = _NOWHERE if subject.before == on.blank else _stands(histogram, subject.before)
-                after = _stands(histogram, subject.after)
+                after = _NOWHERE if subject.after == on.blank else _stands(histogram, subject.after)
             else:
                 before, after = _NOWHERE, _stands(histogram, subject)
             if before != after:

@@ -57,12 +57,18 @@ class Keeping:
         key, table = digest(name.encode()) >> KEY_SHIFT, self._tables[kind]
         packed = table.get(key)
         home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
+        here = Home(pane_start(event.ts), slice_number)
         if home is None or kind.begins_anew(before, event):
-            home, before = Home(pane_start(event.ts), slice_number), kind.blank
+            home, before = here, kind.blank
         after = kind.change(before, event)
-        if after == before:
+        if kind.moves(before, event) and home != here:
+            self._grow(home, kind, Change(before, kind.blank))
+            home, before = here, kind.blank
+        elif after == before:
             return
         table.put(key, pack(home, after))
-        change = Change(before, after)
+        self._grow(home, kind, Change(before, after))
+
+    def _grow(self, home: Home, kind: Kind, change: Change) -> None:
         self._cells.add(*home, kind, change)
         self._bins.add(*home, kind, change)

@@ -124,6 +124,36 @@ def test_a_silence_begins_another_record() -> None:
     }
 
 
+SEEN = Kind(
+    "seen",
+    (PageView,),
+    lambda event: event.user,
+    Visit(),
+    lambda visit, event: Visit(max(visit.last_ms, event.ts - event.ts % PANE_MS)),
+    moves=lambda visit, event: event.ts > visit.last_ms,
+)
+SEEN_PLAN = Plan.of((Measure("present", "", "users", SEEN, growth(lambda seen: seen.last_ms > 0)),))
+VIEWS = st.lists(st.tuples(st.integers(0, HOUR_MS // 1000), st.sampled_from("uvwxyz")), min_size=1).map(
+    lambda drawn: [view(number, at_s * 1000, user) for number, (at_s, user) in enumerate(sorted(drawn))]
+)
+
+
+@settings(deadline=None)
+@given(VIEWS, st.integers(0, HOUR_MS // PANE_MS))
+def test_who_moves_is_counted_once(views: list[PageView], panes: int) -> None:
+    """Of records that move, the sum over a window that ends now is how many different ones were seen in it."""
+    state = Partition(SEEN_PLAN, Rules())
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in views])])
+    start = views[-1].ts - views[-1].ts % PANE_MS - panes * PANE_MS
+    present = sum(
+        amount
+        for at, rows in state.cells.panes.items()
+        if at >= start
+        for (amount,) in (unpack_rows(rows) if isinstance(rows, bytes) else rows).values()
+    )
+    assert len({event.user for event in views if event.ts >= start}) == present
+
+
 def test_without_consent_nothing_personal_is_kept() -> None:
     """An event without analytics counts in totals alone."""
     state = state_of(view(1, 0, consent=Consent(analytics=False, personalization=True)))
