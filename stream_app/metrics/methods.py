@@ -40,8 +40,8 @@ def needs(method: Any) -> tuple[str, ...]:
 def _sums(method: Any) -> Iterator[str]:
     for field in fields(method):
         value = getattr(method, field.name)
-        if isinstance(value, Clusters):
-            yield from value
+        if isinstance(value, tuple):
+            yield from (each for each in value if isinstance(each, str))
         elif isinstance(value, str) and value:
             yield value
 
@@ -197,6 +197,20 @@ class Quantile:
     scale: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class MedianBetween:
+    """The duration that half outlast, where it is known only at some `points` how many do.
+
+    At each point, in ascending order and in the unit shown, `reached` of `known` lasted that long.
+    """
+
+    interval: ClassVar[str] = "the points around it at which Wilson score intervals exclude one half"
+
+    points: tuple[int, ...]
+    reached: tuple[str, ...]
+    known: tuple[str, ...]
+
+
 Method = (
     Proportion
     | Mean
@@ -208,4 +222,5 @@ Method = (
     | NetScore
     | WeightedProportion
     | Quantile
+    | MedianBetween
 )  # fmt: skip

@@ -12,6 +12,7 @@ from stream_app.metrics.methods import (
     Count,
     LogMean,
     Mean,
+    MedianBetween,
     NetScore,
     Proportion,
     Quantile,
@@ -30,6 +31,7 @@ from stream_app.statistics.proportions import wilson
 from stream_app.statistics.quantiles import quantile
 from stream_app.statistics.ratios import risk_ratio
 from stream_app.statistics.surveys import net_promoter_score, weighted_share
+from stream_app.statistics.survival import median_between
 
 Bins = Mapping[str, Mapping[int, int]]
 """By the names of histograms: amounts by the numbers of bins."""
@@ -172,6 +174,13 @@ def _quantile(method: Quantile, counted: Counted, _: Metric) -> Estimate | None:
     )
 
 
+def _median_between(method: MedianBetween, counted: Counted, _: Metric) -> Estimate | None:
+    counts = [(counted.amount(r), counted.amount(k)) for r, k in zip(method.reached, method.known, strict=True)]
+    if any(not 0 <= reached <= known for reached, known in counts):
+        return None
+    return median_between(dict(zip(method.points, counts, strict=True)))
+
+
 LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]] = {
     Proportion: _proportion,
     Mean: _mean,
@@ -183,4 +192,5 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     NetScore: _net_score,
     WeightedProportion: _weighted_proportion,
     Quantile: _quantile,
+    MedianBetween: _median_between,
 }

@@ -9,6 +9,7 @@ from math import erfc, exp, log, sqrt
 from typing import NamedTuple
 
 from stream_app.statistics.estimates import Z_95, Estimate
+from stream_app.statistics.proportions import wilson
 
 Durations = Mapping[int, tuple[int, int]]
 """Duration -> (how many ended then, how many were censored then). Censored at t counts as at risk at t."""
@@ -80,6 +81,36 @@ def restricted_mean(durations: Durations, horizon: int, z: float = Z_95) -> Esti
     value = area_after + end
     half = z * sqrt(variance)
     return Estimate(value, total, max(0.0, value - half), min(float(horizon), value + half))
+
+
+def median_between(counts: Mapping[int, tuple[int, int]]) -> Estimate | None:
+    """Return the median duration, where at some points it is known how many lasted so long, and nothing in between.
+
+    `counts` has by point, above 0 and ascending, how many are known to have lasted it, and of how many that is known.
+    With S(t) the share that lasts t, straight between points and never rising,
+
+        value  S(value) = 1/2      low   the last point whose Wilson interval lies above 1/2 (0 if there is none)
+                                   high  the first point whose Wilson interval lies below 1/2
+
+    so the interval has room both for chance and for what happens between two points. None where no point lies surely
+    beyond the median. Its `n` is the number known at the first point. Source: R. Brookmeyer & J. Crowley (1982), "A
+    confidence interval for the median survival time", Biometrics 38, with Wilson's interval for S(t); interval
+    censoring as in B. Turnbull (1976), JRSS B 38, where all examinations are at the same points.
+
+    Raises ValueError for counts that are no proportion.
+    """
+    shares = [(at, wilson(*count)) for at, count in counts.items() if count[1]]
+    low = max((at for at, share in shares if share.low > 0.5), default=0)
+    high = min((at for at, share in shares if share.high < 0.5), default=None)
+    if high is None or high <= low:
+        return None
+    before, lasting = 0, 1.0
+    for at, share in shares:
+        if share.value <= 0.5:
+            middle = before + (at - before) * (lasting - 0.5) / (lasting - share.value)
+            return Estimate(float(min(max(middle, low), high)), shares[0][1].n, float(low), float(high))
+        before, lasting = at, min(lasting, share.value)
+    return None
 
 
 class LogRank(NamedTuple):
