@@ -2,17 +2,23 @@
 
 from typing import Any
 
+from producers import ledger
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.cells import OUTCOMES
 from stream_app.core.events import AnyEvent, Click, Conversion, Impression, Order
 from stream_app.core.processor import BatchReport, Partition, Span
-from stream_app.core.tally import Tally
-from stream_app.metrics.catalogue import INDEX, MEASURES, PLAN
+from stream_app.core.tally import Plan, Tally
+from stream_app.metrics import catalogue
 
 T0 = 1_763_769_600_000
 """2025-11-22T00:00:00Z: the start of an hour."""
 LATER = T0 + 365 * 86_400_000
+_ATTRIBUTED = {*ledger.MEASURES, "foreign_revenue_events"}
+MEASURES = tuple(measure for measure in catalogue.MEASURES if measure.name in _ATTRIBUTED)
+"""What attribution decides about, as the ledger knows it: what families add to that has its own tests."""
+PLAN = Plan.of(MEASURES)
+INDEX = {measure.name: index for index, measure in enumerate(MEASURES)}
 
 
 def at(seconds: float) -> int:
@@ -45,7 +51,7 @@ def order(seconds: float, user: str = "u1", total_minor: int = 1000, **fields: A
 
 
 def partition(**rules: Any) -> Partition:
-    """A fresh partition of the whole catalogue."""
+    """A fresh partition of what attribution decides about."""
     return Partition(PLAN, Rules(**rules))
 
 

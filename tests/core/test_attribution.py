@@ -3,8 +3,7 @@
 import pytest
 
 from stream_app.core.events import Assignment, Consent, OrderLine, PageView
-from stream_app.metrics.catalogue import INDEX
-from tests.timelines import at, click, conversion, feed, impression, order, outcomes, partition, rows, total
+from tests.timelines import INDEX, at, click, conversion, feed, impression, order, outcomes, partition, rows, total
 
 CONVERSIONS = INDEX["conversions"]
 

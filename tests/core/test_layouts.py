@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from stream_app.core import cells as layout
 from stream_app.core.processor import Partition, Span
 from stream_app.core.tally import Measure, Plan, name_of
-from stream_app.metrics.catalogue import MEASURES, PLAN
 from tests.core.test_processor import LATER, SMALL, logs
-from tests.timelines import rows
+from tests.timelines import MEASURES, PLAN, rows
 
 NAMES = {measure.name for measure in MEASURES}
 CATALOGUES = st.permutations(MEASURES).flatmap(

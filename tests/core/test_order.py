@@ -15,8 +15,7 @@ import pytest
 from producers.world import World
 from stream_app.core.events import AnyEvent, Click, Conversion, Order
 from stream_app.core.tally import Tally
-from stream_app.metrics.catalogue import INDEX, MEASURES
-from tests.timelines import T0, conversion, feed, impression, outcomes, partition, rows, total
+from tests.timelines import INDEX, MEASURES, T0, conversion, feed, impression, outcomes, partition, rows, total
 
 LATENESS_MS = 300_000
 BY_SESSION = [index for name, index in INDEX.items() if "session" in name]

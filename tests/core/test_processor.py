@@ -12,8 +12,9 @@ from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.events import Assignment, Click, Consent, Impression
 from stream_app.core.processor import Partition, Span
-from stream_app.metrics.catalogue import INDEX, PLAN
+from stream_app.metrics.catalogue import PLAN
 from tests.timelines import (
+    INDEX,
     LATER,
     at,
     click,
