@@ -139,7 +139,8 @@ def _explain(raw: bytes, error: Exception) -> Rejected:
         raw.decode()
     except UnicodeDecodeError as cause:
         return Rejected("encoding", f"not UTF-8 at byte {cause.start}")
-    detail = str(error)[:MAX_DETAIL]  # not before: an error of encoding is slow to print, and most mutated bytes are one
+    # Not before: most mutated bytes are no UTF-8, and the error that says so is slow to print.
+    detail = str(error)[:MAX_DETAIL]
     if raw[:3] == b"\xef\xbb\xbf":
         return Rejected("encoding", "starts with a byte order mark")
     if isinstance(error, RecursionError) or _is_too_deep(raw):
