@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
-from stream_app.core.aggregation import Cells
+from stream_app.core.aggregation import Cells, Place
 from stream_app.core.events import (
     EVENT_TYPES,
     AnyEvent,
@@ -34,7 +34,7 @@ from stream_app.core.events import (
     Order,
 )
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
-from stream_app.core.panes import pane_start
+from stream_app.core.panes import PANE_MS
 from stream_app.core.records import Change, Exposure, Scores
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
@@ -45,6 +45,8 @@ ARM_HORIZON_MS: Final = 28 * 86_400_000
 _NO_SESSION: Final = 0
 MICROS: Final = 1_000_000
 _NO_USER: Final = 0
+_NO_IMPRESSION: Final = Impression(id="", ts=0, user="", decision="", item="", position=0)
+"""Like none that can be decoded."""
 
 
 class Rules(NamedTuple):
@@ -109,16 +111,12 @@ class Joins:
         sessions = capacity // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
-        def table(
-            name: str, horizon_ms: int, capacity: int = capacity, *, append_only: bool = False
-        ) -> Remembered[tuple[int, ...]]:
-            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0), append_only=append_only)
+        def table(name: str, horizon_ms: int, capacity: int = capacity) -> Remembered[tuple[int, ...]]:
+            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0))
 
-        self.ids = table("ids", join_ms, append_only=True)
-        self.impressions: Remembered[bytes] = Remembered(
-            "impressions", Bound(capacity, join_ms), _shown_at, append_only=True
-        )
-        self.clicks = table("clicks", join_ms, append_only=True)
+        self.ids = table("ids", join_ms)
+        self.impressions: Remembered[bytes] = Remembered("impressions", Bound(capacity, join_ms), _shown_at)
+        self.clicks = table("clicks", join_ms)
         # A click is looked for where its impression was found, and only there.
         self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
@@ -173,6 +171,41 @@ class LastTouches:
         return self.older.get(user) if impression is None else impression
 
 
+class _List:
+    """The impressions of one list come one after the other, and share nearly all: what is worked out once for them.
+
+    Mutable state: the impressions that were not credited yet. `first` is what the next one must be like to go on.
+    `exposed_in` and `decided_in` are generations of the tables in which the exposure and the decision stand.
+    """
+
+    __slots__ = ("decided_in", "decision", "exposed_in", "exposure", "first", "impressions", "place", "record", "user")
+
+    def __init__(self) -> None:
+        self.first = _NO_IMPRESSION
+        self.impressions: list[Impression] = []
+        self.place = (0, 0)
+        self.decision = 0
+        self.user, self.exposure, self.record = _NO_USER, _NO_SESSION, b""
+        self.exposed_in = self.decided_in = -1
+
+    def goes_on_with(self, event: Impression) -> bool:
+        """Say whether all that is worked out holds for this impression too."""
+        first = self.first
+        return (
+            event.decision == first.decision
+            and event.ts == first.ts
+            and event.user == first.user
+            and event.session == first.session
+            and event.surface == first.surface
+            and event.arm == first.arm
+            and event.policy == first.policy
+            and event.segment == first.segment
+            and event.channel == first.channel
+            and event.device == first.device
+            and event.consent == first.consent
+        )
+
+
 class Attribution:
     """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
 
@@ -181,14 +214,15 @@ class Attribution:
         self.joins = joins
         self.slices = slices
         self.cells = cells
-        self._add, self._gather = cells.add, cells.gather
+        self._add = cells.add
+        self._shown = cells.gathered(Occasion.IMPRESSION)
+        self._begun = cells.gathered(Occasion.SESSION)
+        self._scored = cells.gathered(Occasion.SCORES)
         self._numbers = slices.numbers
         self._mixes: list[int] = []
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[int, Place] = {}
         self._places_of = -1
-        self._scored = _NO_SESSION
-        self._scored_at = (0, 0)
-        self._scored_number = self._scored_sum = 0
+        self._list = _List()
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
@@ -228,46 +262,22 @@ class Attribution:
 
     def _impression(self, event: Impression) -> bool:
         # Most events are impressions: this method is written for speed, with what the others call written out.
-        at, arm, joins = event.ts, event.arm, self.joins
-        key = (event.surface, arm, event.policy, event.segment, event.channel, event.device)
-        number = self._numbers.get(key)
-        if number is None or arm is None:
-            number = self._slice(event)
-        self._gather(at, number, event)
-        consent = event.consent
-        if consent is None or consent.analytics:
-            user = digest(event.user.encode()) >> KEY_SHIFT
-            session = digest(event.session.encode()) >> KEY_SHIFT if event.session else self._derived_session(at, user)
-            exposure = session ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
-            exposures = joins.exposures
-            if exposure not in exposures.newer and exposure not in exposures.older:
-                exposures.put(exposure, self._place(at, number))
-                self._add(at, number, Occasion.SESSION, event)
-        else:
-            user, exposure = _NO_USER, _NO_SESSION
-        relevance = event.relevance
-        if relevance is not None:
-            # The impressions of a list come one after the other: they are settled together.
-            if exposure != self._scored or exposure == _NO_SESSION:
-                self.settle()
-                self._scored, self._scored_at = exposure, self._place(at, number)
-            self._scored_number += 1
-            self._scored_sum += int(relevance * MICROS + 0.5)
-            if exposure == _NO_SESSION:
-                self.settle()
-        decision = digest(event.decision.encode()) >> KEY_SHIFT
-        shown = decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
+        joins, list_ = self.joins, self._list
+        if not list_.goes_on_with(event) or list_.exposed_in != joins.exposures.generation:
+            self._begin(event)
+        list_.impressions.append(event)
+        shown = list_.decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
         impressions = joins.impressions
-        newer, older = impressions.newer, impressions.older
-        if shown in newer or shown in older:
+        if shown in impressions.newer or shown in impressions.older:
             return True  # seen again: a further impression; clicks stay with the first one
-        record = _pack(at, number, exposure, user)
-        if decision not in newer and decision not in older:
-            impressions.put(decision, record)
+        if list_.decided_in != impressions.generation:
+            if list_.decision not in impressions:
+                impressions.put(list_.decision, list_.record)
+            list_.decided_in = impressions.generation
         if len(impressions.newer) >= impressions.capacity:
             impressions.rotate()
-        impressions.newer[shown] = record
-        if user:
+        impressions.newer[shown] = list_.record
+        if user := list_.user:
             seen = self._seen
             if seen.generation == impressions.generation:
                 seen.newer[user] = shown
@@ -275,41 +285,84 @@ class Attribution:
                 seen.put(user, shown, impressions.generation)
         waiting = joins.waiting
         if shown in waiting.newer or shown in waiting.older:
-            self._release(shown, Shown(at, number, exposure, user))
+            self._release(shown, _unpack(list_.record))
         return True
 
-    def settle(self) -> None:
-        """Credit the scores taken last. Due before anything is forgotten or stored: then it changes nothing when it is.
+    def _begin(self, event: Impression) -> None:
+        """Begin a list: work out once what its impressions have in common."""
+        self.settle()
+        at, arm, list_, joins = event.ts, event.arm, self._list, self.joins
+        known = self._numbers.get((event.surface, arm, event.policy, event.segment, event.channel, event.device))
+        number = self._slice(event) if known is None or arm is None else known
+        place = list_.place = self._place(at, number)
+        consent, session = event.consent, event.session
+        if consent is None or consent.analytics:
+            user = digest(event.user.encode()) >> KEY_SHIFT
+            visit = digest(session.encode()) >> KEY_SHIFT if session else self._derived_session(at, user)
+            exposure = visit ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
+            exposures = joins.exposures
+            if exposure not in exposures.newer and exposure not in exposures.older:
+                exposures.put(exposure, place)
+                self._begun[place].append(event)
+        else:
+            user, exposure = _NO_USER, _NO_SESSION
+        # What is looked up anew for each impression (an inherited arm, a session derived from the time since the last
+        # event, a slice beyond the bound) makes each a list of its own.
+        list_.first = event if known is not None and arm is not None and (session or not user) else _NO_IMPRESSION
+        list_.user, list_.exposure = user, exposure
+        list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
+        list_.record = _pack(at, number, exposure, user)
+        list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
-        So how records are cut into runs makes no difference. Without a session each impression is one of its own.
+    def settle(self) -> None:
+        """Credit the list. Due before anything is forgotten or stored: then it changes nothing when it is.
+
+        So how records are cut into runs makes no difference.
         """
-        number, total = self._scored_number, self._scored_sum
-        if not number:
+        list_ = self._list
+        impressions = list_.impressions
+        if not impressions:
             return
-        key, scores, before, total_before = self._scored, self.joins.scores, 0, 0
-        at, slice_number = self._scored_at
-        known = scores.get(key) if key != _NO_SESSION else None
-        if known is not None:
-            at, slice_number, before, total_before = known
+        list_.impressions, list_.first = [], _NO_IMPRESSION
+        self._shown[list_.place] += impressions
+        scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
+        if list_.exposure != _NO_SESSION:
+            if scores:
+                self._score(list_.exposure, list_.place, len(scores), sum(scores))
+            return
+        # Without a session each impression is one of its own.
+        self._scored[list_.place] += [Scores(1, score * score // MICROS, 1, score) for score in scores]
+
+    def _score(self, session: int, place: Place, number: int, total: int) -> None:
+        """Credit by how much the sums over sessions grow with `number` scores of a session that add up to `total`."""
+        scores = self.joins.scores
+        known = scores.get(session)
+        if known is None:
+            scores.put(session, (place[0], place[1], number, total))
+            grown = Scores(1, total * total // MICROS, number * number, number * total)
+        else:
+            start, slice_number, before, total_before = known
+            place = start, slice_number
             number += before
             total += total_before
-        if key != _NO_SESSION:
-            scores.put(key, (at, slice_number, number, total))
-        grown = Scores(
-            not before,
-            total * total // MICROS - total_before * total_before // MICROS,
-            number * number - before * before,
-            number * total - before * total_before,
-        )
-        self._add(at, slice_number, Occasion.SCORES, grown)
-        self._scored, self._scored_number, self._scored_sum = _NO_SESSION, 0, 0
+            scores.put(session, (start, slice_number, number, total))
+            grown = Scores(
+                0,
+                total * total // MICROS - total_before * total_before // MICROS,
+                number * number - before * before,
+                number * total - before * total_before,
+            )
+        self._scored[place].append(grown)
 
-    def _place(self, at: int, number: int) -> tuple[int, int]:
+    def _place(self, at: int, number: int) -> Place:
         """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""
-        start = pane_start(at)
+        start = at - at % PANE_MS
         if start != self._places_of:
             self._places_of, self._places = start, {}
-        return self._places.setdefault(number, (start, number))
+        place = self._places.get(number)
+        if place is None:
+            place = self._places[number] = (start, number)
+        return place
 
     def _release(self, key: int, record: Shown) -> None:
         """Credit the click that overtook this impression, if one is waiting and has not been released before."""

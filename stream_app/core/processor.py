@@ -138,6 +138,8 @@ class Partition:
         report, credit = BatchReport(), self.attribution.credits()
         for span in spans:
             self._apply(span, report, credit)
+        self.attribution.settle()
+        self.cells.settle()
         report.rejected.update(apart.reason for apart in report.apart if apart.outcome == REJECTED)
         del report.events[Rejected]
         report.records = sum(report.outcomes.values())
@@ -228,8 +230,6 @@ class Partition:
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
         watermark.observe(newest)
-        self.attribution.settle()
-        self.cells.settle()
         outcomes[COUNTED] += counted
         if attribution.released != released:
             # Clicks that overtook their impression were unmatched until it came.

@@ -8,6 +8,8 @@ of sessions with at least one click, are additive over panes like everything els
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 
 class Exposure(NamedTuple):
     """One session at one surface, in one arm; at home in the pane and slice of its first impression there."""
@@ -19,7 +21,7 @@ class Exposure(NamedTuple):
     revenue_minor: int = 0
 
 
-class Scores(NamedTuple):
+class Scores(Struct, frozen=True, gc=False):
     """By how much the sums over sessions grow with what one was shown: the session itself, and three products.
 
     Of a session's sum of relevance and its number of scored impressions: sum squared (in millionths), number squared,
