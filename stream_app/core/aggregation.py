@@ -8,6 +8,7 @@ floor between the tiers. A credit is added in place to the list it belongs to; e
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
@@ -116,7 +117,7 @@ class Cells:
                 for index in ones:
                     tally[index] += len(subjects)
                 for given, ones_given, lifts in groups:
-                    those = [each for each in subjects if getattr(each, given) is not None] if given else subjects
+                    those = _with(given, subjects) if given else subjects
                     for index in ones_given:
                         tally[index] += len(those)
                     for index, lift in lifts:
@@ -264,3 +265,10 @@ class Cells:
 
 def _rows(rows: Rows | bytes) -> Rows:
     return cells.unpack_rows(rows) if isinstance(rows, bytes) else rows
+
+
+def _with(attribute: str, subjects: list[Any]) -> list[Any]:
+    """Return those whose attribute is not None; nearly always all have it, or none."""
+    if None not in map(attrgetter(attribute), subjects):
+        return subjects
+    return [each for each in subjects if getattr(each, attribute) is not None]

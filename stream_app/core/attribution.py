@@ -33,6 +33,7 @@ from stream_app.core.events import (
     Impression,
     Order,
 )
+from stream_app.core.lists import NO_IMPRESSION, ListUnderWay
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
 from stream_app.core.panes import PANE_MS
 from stream_app.core.records import Change, Exposure, Scores
@@ -45,8 +46,6 @@ ARM_HORIZON_MS: Final = 28 * 86_400_000
 _NO_SESSION: Final = 0
 MICROS: Final = 1_000_000
 _NO_USER: Final = 0
-_NO_IMPRESSION: Final = Impression(id="", ts=0, user="", decision="", item="", position=0)
-"""Like none that can be decoded."""
 
 
 class Rules(NamedTuple):
@@ -171,41 +170,6 @@ class LastTouches:
         return self.older.get(user) if impression is None else impression
 
 
-class _List:
-    """The impressions of one list come one after the other, and share nearly all: what is worked out once for them.
-
-    Mutable state: the impressions that were not credited yet. `first` is what the next one must be like to go on.
-    `exposed_in` and `decided_in` are generations of the tables in which the exposure and the decision stand.
-    """
-
-    __slots__ = ("decided_in", "decision", "exposed_in", "exposure", "first", "impressions", "place", "record", "user")
-
-    def __init__(self) -> None:
-        self.first = _NO_IMPRESSION
-        self.impressions: list[Impression] = []
-        self.place = (0, 0)
-        self.decision = 0
-        self.user, self.exposure, self.record = _NO_USER, _NO_SESSION, b""
-        self.exposed_in = self.decided_in = -1
-
-    def goes_on_with(self, event: Impression) -> bool:
-        """Say whether all that is worked out holds for this impression too."""
-        first = self.first
-        return (
-            event.decision == first.decision
-            and event.ts == first.ts
-            and event.user == first.user
-            and event.session == first.session
-            and event.surface == first.surface
-            and event.arm == first.arm
-            and event.policy == first.policy
-            and event.segment == first.segment
-            and event.channel == first.channel
-            and event.device == first.device
-            and event.consent == first.consent
-        )
-
-
 class Attribution:
     """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
 
@@ -222,7 +186,7 @@ class Attribution:
         self._mixes: list[int] = []
         self._places: dict[int, Place] = {}
         self._places_of = -1
-        self._list = _List()
+        self._list = ListUnderWay()
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
@@ -290,7 +254,7 @@ class Attribution:
 
     def _begin(self, event: Impression) -> None:
         """Begin a list: work out once what its impressions have in common."""
-        self.settle()
+        self._list.end()
         at, arm, list_, joins = event.ts, event.arm, self._list, self.joins
         known = self._numbers.get((event.surface, arm, event.policy, event.segment, event.channel, event.device))
         number = self._slice(event) if known is None or arm is None else known
@@ -308,51 +272,47 @@ class Attribution:
             user, exposure = _NO_USER, _NO_SESSION
         # What is looked up anew for each impression (an inherited arm, a session derived from the time since the last
         # event, a slice beyond the bound) makes each a list of its own.
-        list_.first = event if known is not None and arm is not None and (session or not user) else _NO_IMPRESSION
+        list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
         list_.user, list_.exposure = user, exposure
         list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
         list_.record = _pack(at, number, exposure, user)
         list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
     def settle(self) -> None:
-        """Credit the list. Due before anything is forgotten or stored: then it changes nothing when it is.
+        """Credit the lists. Due before anything is forgotten or stored: then it changes nothing when it is.
 
         So how records are cut into runs makes no difference.
         """
-        list_ = self._list
-        impressions = list_.impressions
-        if not impressions:
-            return
-        list_.impressions, list_.first = [], _NO_IMPRESSION
-        self._shown[list_.place] += impressions
-        scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
-        if list_.exposure != _NO_SESSION:
-            if scores:
-                self._score(list_.exposure, list_.place, len(scores), sum(scores))
-            return
-        # Without a session each impression is one of its own.
-        self._scored[list_.place] += [Scores(1, score * score // MICROS, 1, score) for score in scores]
+        self._list.end()
+        shown, scored, remembered = self._shown, self._scored, self.joins.scores
+        for session, place, impressions in self._list.take_ended():
+            shown[place] += impressions
+            scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
+            if not scores:
+                continue
+            if session == _NO_SESSION:  # then each impression is one of its own
+                scored[place] += [Scores(1, score * score // MICROS, 1, score) for score in scores]
+                continue
+            number, total = len(scores), sum(scores)
+            known = remembered.get(session)
+            if known is None:
+                remembered.put(session, (place[0], place[1], number, total))
+                scored[place].append(Scores(1, total * total // MICROS, number * number, number * total))
+            else:
+                scored[known[0], known[1]].append(self._rescore(session, known, number, total))
 
-    def _score(self, session: int, place: Place, number: int, total: int) -> None:
-        """Credit by how much the sums over sessions grow with `number` scores of a session that add up to `total`."""
-        scores = self.joins.scores
-        known = scores.get(session)
-        if known is None:
-            scores.put(session, (place[0], place[1], number, total))
-            grown = Scores(1, total * total // MICROS, number * number, number * total)
-        else:
-            start, slice_number, before, total_before = known
-            place = start, slice_number
-            number += before
-            total += total_before
-            scores.put(session, (start, slice_number, number, total))
-            grown = Scores(
-                0,
-                total * total // MICROS - total_before * total_before // MICROS,
-                number * number - before * before,
-                number * total - before * total_before,
-            )
-        self._scored[place].append(grown)
+    def _rescore(self, session: int, known: tuple[int, ...], number: int, total: int) -> Scores:
+        """Return by how much the sums over sessions grow with `number` further scores that add up to `total`."""
+        at, slice_number, before, total_before = known
+        number += before
+        total += total_before
+        self.joins.scores.put(session, (at, slice_number, number, total))
+        return Scores(
+            0,
+            total * total // MICROS - total_before * total_before // MICROS,
+            number * number - before * before,
+            number * total - before * total_before,
+        )
 
     def _place(self, at: int, number: int) -> Place:
         """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""

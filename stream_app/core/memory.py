@@ -189,7 +189,7 @@ class Remembered(Generic[Value]):
 
 def _latest(table: dict[int, Value], number: int) -> dict[int, Value]:
     """Return the entries put last, in their order."""
-    if number * 8 > len(table):
+    if number * 3 > len(table):
         return dict(islice(table.items(), len(table) - number, None))
     # Few of many: from the end, so that a quiet partition does not walk over all it remembers at every checkpoint.
     return dict(reversed(list(islice(reversed(table.items()), number))))
