@@ -61,14 +61,14 @@ def meaning_of(settings: Settings) -> Meaning:
         counting.out_of_orderness_s * 1000,
         counting.lateness_s * 1000,
         counting.click_window_s * 1000,
+        max(counting.click_conversion_window_s, counting.view_conversion_window_s) * 1000,
+        counting.session_gap_s * 1000,
     )
 
 
-def _compose(
-    settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
-) -> tuple[Refresher, Stream, web.Application]:
-    build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
-    reader = Reader(
+def reader_of(settings: Settings, redis: Any) -> Reader:
+    """Return a reader of the partitions of the settings' app and topic, which knows nothing yet."""
+    return Reader(
         redis,
         settings.redis,
         settings.app,
@@ -76,6 +76,13 @@ def _compose(
         settings.kafka.partitions,
         PLAN.columns,
     )
+
+
+def _compose(
+    settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
+) -> tuple[Refresher, Stream, web.Application]:
+    build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
+    reader = reader_of(settings, redis)
 
     def current() -> View | None:
         return refresher.view

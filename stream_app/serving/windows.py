@@ -132,6 +132,7 @@ class Windows:
         self._partitions: dict[int, _Tiers] = {}
         self._totals: dict[str, dict[Slice, Tally]] = {name: {} for name in (*(w.name for w in windows), ALL)}
         self._hour_weights: dict[int, int] = {}
+        self._pane_weights: dict[int, int] = {}
         self.spans: dict[str, Span] = {}
         self.end_ms = 0
         self._lay(0)
@@ -167,12 +168,11 @@ class Windows:
 
     def unsettled(self, name: str, since_ms: int) -> int:
         """Return the weight of those panes (or hours) of the window that end after `since_ms`."""
-        span, weight = self.spans[name], self._weight
+        span = self.spans[name]
         fine = sum(
-            tally[weight]
-            for start, pairs in self.pane_pairs.items()
+            amount
+            for start, amount in self._pane_weights.items()
             if start + PANE_MS > since_ms and span.has(True, start)
-            for tally in pairs.values()
         )
         coarse = sum(
             amount
@@ -226,20 +226,20 @@ class Windows:
             for number, tally in cells.unpack_rows(content).items():
                 slice_ = tiers.slices[number]
                 side[slice_].append(tally)
+                weight += tally[self._weight] if is_gain else -tally[self._weight]
                 if is_pane:
                     pair_side[slice_[:2]].append(tally)
-                else:
-                    weight += tally[self._weight] if is_gain else -tally[self._weight]
         if packed is not None:
             tier[start] = packed
         if is_pane:
             balance = pairs.balance()
             _move(self.pane_pairs, start, balance)
             _move(self.step_pairs, start - start % STEP_MS, balance)
-        elif weight:
-            self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
-            if not self._hour_weights[start]:
-                del self._hour_weights[start]
+        if weight:
+            weights = self._pane_weights if is_pane else self._hour_weights
+            weights[start] = weights.get(start, 0) + weight
+            if not weights[start]:
+                del weights[start]
 
     def _settle(self, bands: _Bands) -> None:
         """Add what was noted to the windows, and forget it."""
