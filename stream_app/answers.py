@@ -62,7 +62,7 @@ def told(answer: Answer, metric: Metric, snapshot: Snapshot, currency: str) -> s
         lines.append("  not enough data")
     else:
         value, n = answer.estimate.value, answer.estimate.n
-        bounds = f"   95 % {_bounds(answer, metric, currency)}" if metric.has_interval else ""
+        bounds = f"   95 % interval {_bounds(answer, metric, currency)}" if metric.has_interval else ""
         lines.append(f"  {_figure(value, metric, currency)}{bounds}   n {n:,}")
     state = "complete" if answer.complete else "incomplete"
     span = f"{_time(answer.start_ms)} to {_time(answer.end_ms)} UTC" if snapshot.end_ms else "nothing counted yet"

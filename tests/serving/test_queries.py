@@ -1,5 +1,8 @@
 """Queries: one metric of one window over some slices, or a clear no with the nearest names."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from stream_app.serving.queries import BadQueryError, no_parameters, query, query_series
@@ -56,6 +59,26 @@ def test_an_unknown_name_is_refused_with_its_neighbours(message, near, parameter
     with pytest.raises(BadQueryError) as caught:
         query(VIEW, MEANING, parameters)
     assert (message, True) == (caught.value.message, near in caught.value.near)
+
+
+@pytest.mark.parametrize(
+    ("message", "near", "parameters"),
+    [
+        ("ctr makes no sense in window '5m'", ["7d", "28d", "all"], [("window", "5m")]),
+        ("ctr is not known by device", ["surface", "arm"], [("device", "phone")]),
+    ],
+)
+def test_what_makes_no_sense_for_a_metric_is_refused(message, near, parameters) -> None:
+    """A window or dimension that it is not declared for is refused, with those it is."""
+    (ctr,) = (metric for metric in MEANING.metrics if metric.name == "ctr")
+    declared = replace(ctr, windows=("7d", "28d"), dimensions=("surface", "arm"))
+    meaning = msgspec.structs.replace(MEANING, metrics=(declared,))
+    with pytest.raises(BadQueryError) as caught:
+        query(VIEW, meaning, [("metric", "ctr"), *parameters])
+    assert (message, near) == (caught.value.message, caught.value.near)
+    assert ["7d", "all"] == [
+        query(VIEW, meaning, [("metric", "ctr"), *window]).window for window in ([], [("window", "all")])
+    ]
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
