@@ -8,6 +8,7 @@ import click
 
 from stream_app.metrics.catalogue import FAMILIES, FAMILY_OF
 from stream_app.metrics.description import described
+from stream_app.metrics.methods import Proportion, WeightedProportion
 from stream_app.metrics.metric import Metric
 from stream_app.rendering.listing import definition, listing
 from stream_app.serving.asking import view_now
@@ -92,7 +93,7 @@ def _bounds(answer: Answer, metric: Metric, currency: str) -> str:
 
 def _figure(number: float, metric: Metric, currency: str) -> str:
     # Four cases: a share, money, another ratio, or so many of something.
-    if metric.unit == "ratio" and metric.highest == 1.0:
+    if isinstance(metric.method, Proportion | WeightedProportion):
         return f"{number * 100:.4g} %"
     if metric.unit == "currency":
         return f"{number:,.2f} {currency}"
