@@ -75,13 +75,17 @@ class Meaning(msgspec.Struct, frozen=True):
         }
         return waits[metric.settles]
 
-    def metrics_of(self, window: str, pair: Pair = (ALL, ALL)) -> tuple[Metric, ...]:
-        """Return the metrics that make sense in a window and of a surface and arm.
+    def metrics_of(self, window: str) -> tuple[Metric, ...]:
+        """Return the metrics that make sense in a window; in the one of all that is kept, every one does."""
+        return tuple(metric for metric in self.metrics if window == ALL or window in metric.windows)
 
-        In the window of all that is kept every one does, and so it does of all surfaces and arms.
+    def headlines(self, window: str, pair: Pair = (ALL, ALL)) -> tuple[Metric, ...]:
+        """Return what a view has of a window, surface and arm: of the exported metrics those that make sense there.
+
+        A view is computed and sent whole at every refresh: all other metrics are computed when they are asked for.
         """
         by = {dimension for dimension, value in zip(DIMENSIONS, pair, strict=False) if value != ALL}
-        return tuple(m for m in self.metrics if (window == ALL or window in m.windows) and by.issubset(m.dimensions))
+        return tuple(m for m in self.metrics_of(window) if m.is_exported and by.issubset(m.dimensions))
 
 
 class View(NamedTuple):
@@ -220,13 +224,13 @@ def unanswerable(meaning: Meaning, since: Since, start_ms: int) -> tuple[str, ..
 def estimates_of(
     meaning: Meaning, tally: Sequence[int], not_yet: Sequence[str] = (), window: str = ALL, pair: Pair = (ALL, ALL)
 ) -> dict[str, Estimate | None]:
-    """Return every metric of a tally that makes sense in its window, and of its surface and arm.
+    """Return the metrics that a view has of a tally, by its window, surface and arm.
 
     Of those in `not_yet` there is no estimate.
     """
     return {
         metric.name: None if metric.name in not_yet else lower(metric, tally, meaning.index)
-        for metric in meaning.metrics_of(window, pair)
+        for metric in meaning.headlines(window, pair)
     }
 
 
@@ -288,7 +292,7 @@ def _window_view(
             Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally, not_yet, name, (surface, arm)))
             for (surface, arm), tally in sorted(rows.items())
         ),
-        tuple(_contrasts(meaning.metrics_of(name), meaning.index, rows, not_yet)),
+        tuple(_contrasts(meaning.headlines(name), meaning.index, rows, not_yet)),
     )
 
 

@@ -10,6 +10,7 @@ from stream_app.core.slices import Slice
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.windows import windows_from
 from stream_app.serving import views
+from stream_app.serving.queries import query
 from stream_app.serving.views import Meaning, estimates_of, stale
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
@@ -296,6 +297,16 @@ def test_a_window_has_the_metrics_that_make_sense_there() -> None:
     with_it = [name for name in windows if windows[name].rows[0].metrics]
     assert ["24h", "7d", "28d", "all"] == with_it == [name for name in windows if windows[name].contrasts]
     assert {0} == {len(of) for point in view.snapshot.series.points for of in point.arms.values()}
+
+
+def test_a_view_has_what_is_exported_and_a_query_everything() -> None:
+    """What is not exported is in no row, point or contrast: it is computed when it is asked for."""
+    meaning = limited(is_exported=False)
+    view = view_of((NOW_MS, HOME, 100, 7), (NOW_MS, HOLDOUT, 50, 1), meaning=meaning)
+    window = view.snapshot.windows["5m"]
+    points = [of for point in view.snapshot.series.points for of in point.arms.values()]
+    assert ([], [], ()) == ([r for r in window.rows if r.metrics], [of for of in points if of], window.contrasts)
+    assert wilson(8, 150) == query(view, meaning, [("metric", "ctr")]).estimate
 
 
 def test_a_row_has_the_metrics_that_are_known_by_it() -> None:
