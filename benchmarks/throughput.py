@@ -239,7 +239,7 @@ def stored(client: "redis.Redis", keys: Sequence[str]) -> Counts:
     for key in keys:
         fields = {name.decode(): value for name, value in client.hgetall(key).items()}  # type: ignore[union-attr]
         slices = layout.unpack_slices(fields[layout.SLICES])
-        for name in layout.unpack_directory(fields[layout.DIRECTORY]):
+        for name in filter(layout.holds_tallies, layout.unpack_directory(fields[layout.DIRECTORY])):
             for number, tally in layout.unpack_rows(fields[name]).items():
                 for kind, measure in KINDS.items():
                     sums[kind][slices[number].surface, slices[number].arm] += tally[INDEX[measure]]

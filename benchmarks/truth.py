@@ -135,7 +135,7 @@ def stored(client: "redis.Redis", keys: list[str]) -> Totals:
     for key in keys:
         fields = {name.decode(): value for name, value in client.hgetall(key).items()}  # type: ignore[union-attr]
         slices = layout.unpack_slices(fields[layout.SLICES])
-        for name in layout.unpack_directory(fields[layout.DIRECTORY]):
+        for name in filter(layout.holds_tallies, layout.unpack_directory(fields[layout.DIRECTORY])):
             for number, tally in layout.unpack_rows(fields[name]).items():
                 sums[tuple(slices[number])].update({measure: tally[at] for measure, at in INDEX.items() if tally[at]})
     return {key: dict(of) for key, of in sums.items() if of}

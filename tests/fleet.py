@@ -136,7 +136,7 @@ class Stored:
             if not fields:
                 continue
             slices: list[Slice] = layout.unpack_slices(fields[layout.SLICES.encode()])
-            for name in layout.unpack_directory(fields[layout.DIRECTORY.encode()]):
+            for name in filter(layout.holds_tallies, layout.unpack_directory(fields[layout.DIRECTORY.encode()])):
                 for number, tally in layout.unpack_rows(fields[name.encode()]).items():
                     key = slices[number].surface, slices[number].arm
                     sums[key] = sums.get(key, Tally.zero(len(MEASURES))) + tally

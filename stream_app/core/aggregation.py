@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
-from stream_app.core.events import Event
 from stream_app.core.panes import (
     FINE_RETENTION_MS,
     HOUR_RETENTION_MS,
@@ -18,7 +17,7 @@ from stream_app.core.panes import (
     hour_start,
     pane_start,
 )
-from stream_app.core.tally import NOTHING, Occasion, Plan, add_into, subtract_from
+from stream_app.core.tally import NOTHING, Occasion, Plan, Subject, add_into, subtract_from
 
 Rows = dict[int, list[int]]
 COLD_AFTER_MS: Final = 300_000
@@ -30,7 +29,7 @@ class Credit(NamedTuple):
 
     at_ms: int
     slice_number: int
-    occasion: Occasion | type[Event]
+    occasion: Subject
     subject: Any
 
 
@@ -52,12 +51,14 @@ class Cells:
         "floor_ms",
         "hours",
         "panes",
+        "prefixes",
         "sequence",
         "sequences",
     )
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, prefixes: cells.Prefixes = cells.TALLIES) -> None:
         self._plan = plan
+        self.prefixes = prefixes
         self._steps = plan.steps
         self.panes: dict[int, Rows | bytes] = {}
         self.hours: dict[int, Rows | bytes] = {}
@@ -74,7 +75,11 @@ class Cells:
         self._groups: defaultdict[int, list[Any]] = defaultdict(list)
         self._groups_start = -1
 
-    def add(self, at_ms: int, slice_number: int, occasion: Occasion | type[Event], subject: Any) -> None:
+    def grows_on(self, occasion: Subject) -> bool:
+        """Say whether any measure grows on it."""
+        return occasion in self._steps
+
+    def add(self, at_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
         """Add a credit to the cell of its slice and time; nothing where no measure grows on its occasion."""
         step = self._steps.get(occasion)
         if step is None:
@@ -93,6 +98,15 @@ class Cells:
                     tally[index] += 1
                 for index, lift in lifts:
                     tally[index] += lift(subject)
+
+    def add_amount(self, at_ms: int, key: int, amount: int) -> None:
+        """Add `amount` to the first measure of the row `key`."""
+        start = at_ms - at_ms % PANE_MS
+        rows = self._current if start == self._current_start else self._enter(start)
+        tally = rows.get(key)
+        if tally is None:
+            tally = rows[key] = [0] * self._plan.width
+        tally[0] += amount
 
     def gather(self, at_ms: int, slice_number: int, impression: Any) -> None:
         """Add the credit of an impression, but not yet: `settle` adds those of a pane together.
@@ -149,7 +163,7 @@ class Cells:
                 else:
                     add_into(sums, tally)
             self.changed_panes.discard(start)
-            self._forget(cells.pane_field(start))
+            self._forget(f"{self.prefixes.pane}{start}")
         self.floor_ms = floor
         oldest = hour_start(max(0, watermark_ms - HOUR_RETENTION_MS))
         for start in [start for start in self.hours if start < oldest]:
@@ -158,7 +172,7 @@ class Cells:
                 # What is forgotten by age did not happen just now: it must not look like a step back of the counters.
                 add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
             self.changed_hours.discard(start)
-            self._forget(cells.hour_field(start))
+            self._forget(f"{self.prefixes.hour}{start}")
 
     # -- storage ----------------------------------------------------------------------------------------------------
 
@@ -169,15 +183,15 @@ class Cells:
         self.sequence += 1
         fields: dict[str, bytes] = {}
         cold = self.floor_ms + FINE_RETENTION_MS - COLD_AFTER_MS
-        for tier, changed, name in (
-            (self.panes, self.changed_panes, cells.pane_field),
-            (self.hours, self.changed_hours, cells.hour_field),
+        for tier, changed, prefix in (
+            (self.panes, self.changed_panes, self.prefixes.pane),
+            (self.hours, self.changed_hours, self.prefixes.hour),
         ):
             for start in changed:
                 rows = _rows(tier[start])
                 for number, tally in rows.items():
                     add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
-                field = name(start)
+                field = f"{prefix}{start}"
                 fields[field] = packed = cells.pack_rows(rows)
                 self.sequences[field] = self.sequence
                 if tier is self.panes and start < cold:
@@ -214,7 +228,7 @@ class Cells:
         for field, packed in fields:
             if field not in sequences:
                 left_behind.append(field)
-            elif field.startswith("p:"):
+            elif field.startswith(self.prefixes.pane):
                 self.panes[cells.field_start(field)] = packed
             else:
                 self.hours[cells.field_start(field)] = packed

@@ -15,6 +15,7 @@ user or the session. Bots and tests are counted apart and leave no state.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -33,15 +34,19 @@ from stream_app.core.events import (
     Impression,
     Order,
 )
+from stream_app.core.histograms import Bins
+from stream_app.core.keeping import Keeping
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Change, Exposure, Scores
+from stream_app.core.records import Change, Exposure, Kind, Scores, packed_at
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
 
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
 """How long an assignment speaks for a user whose events name no arm."""
+RECORDS_SHARE: Final = 12
+"""Of the impressions remembered, one in so many may be a record of each kind."""
 _NO_SESSION: Final = 0
 MICROS: Final = 1_000_000
 _NO_USER: Final = 0
@@ -97,12 +102,13 @@ class Joins:
     scores       session, surface and arm -> (pane, slice, impressions scored, their relevance), for a session's time
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
+    records      per kind: thing          -> record with its home, packed
 
     Who looked and clicked last is derived from `impressions` and `clicks`, and forgotten with them: for that, the
     two are only ever appended to, and an impression's own key stands after its decision's.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, kinds: Sequence[Kind] = ()) -> None:
         self.rules = rules
         capacity = rules.max_remembered // 2
         # An impression takes two places and begins at most one session: half as many sessions reach as far back.
@@ -127,13 +133,17 @@ class Joins:
         self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4))
         self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
+        records = max(1, capacity // RECORDS_SHARE)
+        self.records: dict[Kind, Remembered[bytes]] = {
+            kind: Remembered(kind.table, Bound(records, kind.horizon_ms), packed_at) for kind in kinds
+        }
 
     @property
     def tables(self) -> Sequence[Remembered[Any]]:
         """All tables, in a fixed order."""
         return (
             self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.scores, self.sessions,
-            self.arms,
+            self.arms, *self.records.values(),
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
@@ -149,6 +159,8 @@ class Joins:
         yield self.sessions, watermark_ms - rules.session_gap_ms
         yield self.scores, watermark_ms - rules.session_gap_ms
         yield self.arms, watermark_ms - ARM_HORIZON_MS
+        for kind, records in self.records.items():
+            yield records, watermark_ms - kind.horizon_ms
 
 
 class LastTouches:
@@ -176,11 +188,12 @@ class LastTouches:
 class Attribution:
     """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
 
-    def __init__(self, rules: Rules, joins: Joins, slices: SliceTable, cells: Cells) -> None:
+    def __init__(self, rules: Rules, joins: Joins, slices: SliceTable, cells: Cells, bins: Bins) -> None:
         self.rules = rules
         self.joins = joins
         self.slices = slices
         self.cells = cells
+        self.keeping = Keeping(joins.records, cells, bins)
         self._add, self._gather = cells.add, cells.gather
         self._numbers = slices.numbers
         self._mixes: list[int] = []
@@ -199,7 +212,7 @@ class Attribution:
         To be asked for and let go: kept here, its bound methods would be a cycle, and the memory of a partition that
         was given away would wait for the collector, beside that of the next one.
         """
-        return {
+        credit_of: dict[type[Event], Callable[..., bool]] = {
             **dict.fromkeys(EVENT_TYPES, self._other),
             Impression: self._impression,
             Click: self._click,
@@ -207,6 +220,7 @@ class Attribution:
             Order: self._order,
             Assignment: self._assignment,
         }
+        return {of: partial(self._keep, credit) if of in self.keeping else credit for of, credit in credit_of.items()}
 
     def exclude(self, event: AnyEvent) -> bool:
         """Count an event of a bot or a test apart."""
@@ -215,10 +229,15 @@ class Attribution:
 
     def _other(self, event: AnyEvent) -> bool:
         """Count an event that no impression has to have earned, by its own time and dimensions."""
-        number = self._slice(event)
-        self._add(event.ts, number, Occasion.OTHER, event)
-        self._add(event.ts, number, type(event), event)
+        self._add(event.ts, self._slice(event), Occasion.OTHER, event)
         return True
+
+    def _keep(self, credit: Callable[..., bool], event: AnyEvent) -> bool:
+        """Credit the event, and let it change what grows by itself, whatever earned it or did not."""
+        is_earned = credit(event)
+        consent = event.consent
+        self.keeping.take(event, self._slice(event), is_personal=consent is None or consent.analytics)
+        return is_earned
 
     def _slice(self, event: Event) -> int:
         arm: str | None = event.arm

@@ -8,17 +8,19 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     @head   Head, packed: outcomes, watermark, floor, progress
     @dir    directory: field of a pane or hour -> sequence number of its last change
     @slices the partition's slices in order of their numbers
-    @layout columns of the measures, in the order of the vector
+    @layout columns of the measures, in the order of the vector, then those of the histograms
     @alive  Alive, packed: heartbeat of the owner, also when nothing is counted
     p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values
+    bp:<start> bh:<start>  bins of its histograms: bin key (core/histograms.py) -> [amount], absolute values
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
 
-A field is part of the state only if the directory (p:, h:) or the head (j:) says so; anything else is a leftover.
+A field is part of the state only if the directory (p:, h:, bp:, bh:) or the head (j:) says so; anything else is a
+leftover.
 """
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -91,19 +93,35 @@ def partition_key(app: str, topic: str, partition: int) -> str:
     return f"lynceus:{{{app}:{topic}:{partition}}}"
 
 
+class Prefixes(NamedTuple):
+    """What the fields of panes and of hours begin with."""
+
+    pane: str
+    hour: str
+
+
+TALLIES: Final = Prefixes("p:", "h:")
+BINS: Final = Prefixes("bp:", "bh:")
+
+
 def pane_field(start_ms: int) -> str:
     """Return the field of the pane that starts at `start_ms`."""
-    return f"p:{start_ms}"
+    return f"{TALLIES.pane}{start_ms}"
 
 
 def hour_field(start_ms: int) -> str:
     """Return the field of the hour that starts at `start_ms`."""
-    return f"h:{start_ms}"
+    return f"{TALLIES.hour}{start_ms}"
+
+
+def holds_tallies(field: str) -> bool:
+    """Say whether a field of the directory has tallies, not bins."""
+    return field.startswith(tuple(TALLIES))
 
 
 def field_start(field: str) -> int:
     """Return the start that a pane's or hour's field names."""
-    return int(field[2:])
+    return int(field.partition(":")[2])
 
 
 def fingerprint(meaning: Iterable[tuple[str, object]]) -> str:

@@ -16,10 +16,11 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.attribution import Attribution, Joins, Rules
 from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
+from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import PANE_MS, Watermark
 from stream_app.core.slices import SliceTable
-from stream_app.core.tally import Plan
+from stream_app.core.tally import Plan, has_place
 
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 
@@ -78,10 +79,11 @@ class Partition:
         self.rules = rules
         self.head = layout.Head()
         self.cells = Cells(plan)
-        self.joins = Joins(rules)
+        self.joins = Joins(rules, plan.kinds)
         self.slices = SliceTable(rules.max_slices)
+        self.bins = Bins(plan, self.slices)
         self.watermark = Watermark(rules.out_of_orderness_ms, rules.lateness_ms)
-        self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
+        self.attribution = Attribution(rules, self.joins, self.slices, self.cells, self.bins)
         self.is_laid_out_anew = True
 
     @classmethod
@@ -97,9 +99,14 @@ class Partition:
         missing = next((name for name in directory if name not in fields), None)
         if missing is not None:
             raise KeyError(missing)
-        stale = self.cells.restore(
-            head.floor_ms, directory, ((f, v) for f, v in fields.items() if f.startswith(("p:", "h:")))
-        )
+        self.slices = SliceTable(rules.max_slices, layout.unpack_slices(fields[layout.SLICES]))
+        self.slices.overflowed = head.overflowed
+        self.bins = Bins(plan, self.slices)
+        stale: list[str] = []
+        for kept in (self.cells, self.bins.cells):
+            own = {field: packed for field, packed in fields.items() if field.startswith(tuple(kept.prefixes))}
+            sequences = {field: sequence for field, sequence in directory.items() if field in own}
+            stale += kept.restore(head.floor_ms, sequences, own.items())
         chunks: dict[str, dict[tuple[int, int], bytes]] = {}
         for name, value in fields.items():
             if name.startswith("j:"):
@@ -107,12 +114,12 @@ class Partition:
                 chunks.setdefault(table, {})[int(generation), int(chunk)] = value
         for remembered in self.joins.tables:
             at = head.remembered.get(remembered.name, layout.Generation(0, 0, 0))
-            remembered.restore(at.number, at.started_ms, at.forgotten, chunks.get(remembered.name, {}))
+            remembered.restore(at.number, at.started_ms, at.forgotten, chunks.pop(remembered.name, {}))
             stale += remembered.take_stale()
-        self.slices = SliceTable(rules.max_slices, layout.unpack_slices(fields[layout.SLICES]))
-        self.slices.overflowed = head.overflowed
+        # Of kinds that the catalogue has no more.
+        stale += [f"j:{table}:{number}:{chunk}" for table, parts in chunks.items() for number, chunk in parts]
         self.watermark.newest_ms = head.newest_ms
-        self.attribution = Attribution(rules, self.joins, self.slices, self.cells)
+        self.attribution = Attribution(rules, self.joins, self.slices, self.cells, self.bins)
         for joined, needed_since_ms in self._needed():
             joined.remind(self.watermark.at_ms, needed_since_ms)
         self._adopt_layout(layout.unpack_layout(fields[layout.LAYOUT]))
@@ -121,12 +128,12 @@ class Partition:
     def _adopt_layout(self, stored: list[str]) -> None:
         """Go on with the plan's measures where a state has others: a newer catalogue, or an older one again.
 
-        A measure that is new here is whole from the next pane on: nothing newer than that was counted before.
+        What is new here is whole from the next pane on: nothing newer than that was counted before.
         """
-        columns, head = self.plan.columns, self.head
+        columns, head = self.plan.meanings, self.head
         if tuple(stored) == columns:
             return
-        self.cells.relay(stored)
+        self.cells.relay([column for column in stored if has_place(column)])
         whole_from_ms = head.newest_ms - head.newest_ms % PANE_MS + PANE_MS if head.newest_ms else 0
         before = set(stored)
         head.since = {column: head.since.get(column, 0) if column in before else whole_from_ms for column in columns}
@@ -149,10 +156,16 @@ class Partition:
             head.rejected[reason] = head.rejected.get(reason, 0) + number
         return report
 
+    @property
+    def changes(self) -> int:
+        """How many cells the next checkpoint must write."""
+        return self.cells.changes + self.bins.cells.changes
+
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Return every field that a checkpoint must write (but @off), and the names of fields to delete after it."""
-        fields = self.cells.take_changes()
-        stale: list[str] = self.cells.take_removed()
+        fields = self.cells.take_changes() | self.bins.cells.take_changes()
+        self.bins.cells.take_moved()  # no counter tells them
+        stale: list[str] = self.cells.take_removed() + self.bins.cells.take_removed()
         head = self.head
         for remembered in self.joins.tables:
             fields |= remembered.take_fresh()
@@ -166,10 +179,10 @@ class Partition:
         head.newest_ms, head.floor_ms = self.watermark.newest_ms, self.cells.floor_ms
         head.overflowed = self.slices.overflowed
         if self.is_laid_out_anew:
-            fields[layout.LAYOUT] = layout.pack(list(self.plan.columns))
+            fields[layout.LAYOUT] = layout.pack(list(self.plan.meanings))
             self.is_laid_out_anew = False
         fields[layout.HEAD] = layout.pack(head)
-        fields[layout.DIRECTORY] = layout.pack(self.cells.sequences)
+        fields[layout.DIRECTORY] = layout.pack(self.cells.sequences | self.bins.cells.sequences)
         return fields, stale
 
     def _apply(self, span: Span, report: BatchReport, credit: dict[type[Event], Callable[..., bool]]) -> None:
@@ -243,6 +256,7 @@ class Partition:
         for table, needed_since_ms in self._needed():
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
+        self.bins.cells.advance(at)
 
     def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:
         return self.joins.needed(self.watermark.at_ms, self.watermark.sealed_before_ms)

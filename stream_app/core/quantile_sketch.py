@@ -11,7 +11,7 @@ collapsing the lowest, which would forget what a later correction has to take ba
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -51,6 +51,11 @@ _LAST: Final = len(_HIGHS) - 1
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[int, int]).decode
+
+
+def bucket_of(amount: int) -> int:
+    """Return the number of the bucket of an amount, 0 for a negative one: what a histogram of amounts bins by."""
+    return min(bisect_left(_HIGHS, amount), _LAST)
 
 
 class QuantileSketch:
@@ -121,6 +126,13 @@ class QuantileSketch:
     def pack(self) -> bytes:
         """Return the counts as bytes: two to four for each bucket that holds something, in the common case."""
         return _encode(dict(sorted(self.counts.items())))
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> "QuantileSketch":
+        """Return a sketch of these counts by the number of their bucket (`bucket_of`)."""
+        sketch = cls()
+        sketch.counts = {bucket: count for bucket, count in counts.items() if count}
+        return sketch
 
     @classmethod
     def unpack(cls, packed: bytes) -> "QuantileSketch":

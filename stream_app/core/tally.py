@@ -5,12 +5,14 @@ depend on order, and are bit-identical after replay, merge and recovery. A `Tall
 The aggregation loop adds in place to plain lists that it owns; `Tally` is the value that everyone else passes on.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from operator import add, neg, sub
 from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
+from stream_app.core.records import Kind
 
 
 class Occasion(IntEnum):
@@ -29,6 +31,13 @@ class Occasion(IntEnum):
     OTHER = 10
 
 
+NAME_BITS: Final = 24
+"""Of the digest of a histogram's meaning, as stored in the key of each of its bins."""
+BINS: Final = "[]"
+"""Stands in the column of a histogram, which has no place in the vector."""
+Subject = Occasion | type[Event] | Kind
+
+
 def one(_: Any) -> int:
     """Lift any subject to 1: the measure counts."""
     return 1
@@ -37,16 +46,16 @@ def one(_: Any) -> int:
 class Measure(NamedTuple):
     """An additive integer.
 
-    `on` is the occasion it grows on: one that attribution decides about, or simply every event of a type. `lift` maps
-    the occasion's subject to the amount: the event, the Change of a record, minor units of revenue. With `given`, it
-    grows only where that attribute of the subject is not None. Who changes what `lift` means counts `version` up:
-    amounts of the former meaning are dropped.
+    `on` is the occasion it grows on: one that attribution decides about, every event of a type, or every change of a
+    kind of record. `lift` maps the occasion's subject to the amount: the event, the Change of a record, minor units of
+    revenue. With `given`, it grows only where that attribute of the subject is not None. Who changes what `lift` means
+    counts `version` up: amounts of the former meaning are dropped.
     """
 
     name: str
     help: str
     unit: str
-    on: Occasion | type[Event]
+    on: Subject
     lift: Callable[[Any], int] = one
     given: str | None = None
     version: int = 1
@@ -54,13 +63,46 @@ class Measure(NamedTuple):
     @property
     def column(self) -> str:
         """The name under which amounts are stored: another meaning has another name."""
-        on = self.on.name if isinstance(self.on, Occasion) else self.on.__name__
+        on = self.on.__name__ if isinstance(self.on, type) else self.on.name
         return f"{self.name}:{on}:{self.given or ''}:{self.unit}:{self.version}"
 
 
+class Histogram(NamedTuple):
+    """An additive amount per bin.
+
+    `on` is the type of event, or the kind of record, that it grows on. `bin` gives the number of the bin (None: in
+    none; cut to 16 bits), `weight` the integer that is added there. Of a record both are functions of the record
+    itself: when it changes, it leaves its former bin and enters the new one. `version` is counted up with the meaning.
+    """
+
+    name: str
+    help: str
+    unit: str
+    on: type[Event] | Kind
+    bin: Callable[[Any], int | None]
+    weight: Callable[[Any], int] = one
+    version: int = 1
+
+    @property
+    def column(self) -> str:
+        """Its meaning, as stored: another meaning has another name."""
+        on = self.on.name if isinstance(self.on, Kind) else self.on.__name__
+        return f"{self.name}:{on}:{BINS}:{self.unit}:{self.version}"
+
+    @property
+    def number(self) -> int:
+        """The number under which its bins are stored: that of its meaning."""
+        return int.from_bytes(hashlib.sha256(self.column.encode()).digest()[: NAME_BITS // 8])
+
+
 def name_of(column: str) -> str:
-    """Return the name of the measure that is stored in `column`."""
+    """Return the name of the measure or histogram that is stored in `column`."""
     return column.partition(":")[0]
+
+
+def has_place(column: str) -> bool:
+    """Say whether a column is one of the vector: a measure's, not a histogram's."""
+    return f":{BINS}:" not in column
 
 
 class Tally(tuple[int, ...]):
@@ -127,17 +169,25 @@ NOTHING: Final[Step] = (), ()
 class Plan(NamedTuple):
     """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more.
 
-    `columns` is the layout of the vector, as stored. An occasion on which nothing grows is not in `steps`.
+    `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
+    nothing grows is not in `steps`. `kinds` are the records that measures and histograms read.
     """
 
     width: int
     columns: tuple[str, ...]
-    steps: Mapping[Occasion | type[Event], Step]
+    steps: Mapping[Subject, Step]
+    histograms: tuple[Histogram, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """The columns of the measures in their order, then those of the histograms."""
+        return (*self.columns, *(histogram.column for histogram in self.histograms))
 
     @classmethod
-    def of(cls, measures: Sequence[Measure]) -> "Plan":
-        """Compile `measures`; their order is the layout of the vector."""
-        steps: dict[Occasion | type[Event], Step] = {}
+    def of(cls, measures: Sequence[Measure], histograms: Sequence[Histogram] = ()) -> "Plan":
+        """Compile `measures`; their order is the layout of the vector. Raises ValueError when two share a name."""
+        steps: dict[Subject, Step] = {}
         for occasion in dict.fromkeys(measure.on for measure in measures):
             own = [(index, measure) for index, measure in enumerate(measures) if measure.on is occasion]
             groups = []
@@ -148,4 +198,9 @@ class Plan(NamedTuple):
             always = next((group.ones for group in groups if not group.given), ())
             rest = tuple(g if g.given else g._replace(ones=()) for g in groups if g.given or g.lifts)
             steps[occasion] = always, rest
-        return cls(len(measures), tuple(measure.column for measure in measures), steps)
+        subjects = [*(measure.on for measure in measures), *(histogram.on for histogram in histograms)]
+        kinds = tuple(dict.fromkeys(on for on in subjects if isinstance(on, Kind)))
+        for names in ([m.column for m in measures], [h.number for h in histograms], [k.table for k in kinds]):
+            if len(set(names)) < len(names):
+                raise ValueError(f"two of these have one name: {names}")
+        return cls(len(measures), tuple(measure.column for measure in measures), steps, tuple(histograms), kinds)

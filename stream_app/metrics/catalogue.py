@@ -1,4 +1,4 @@
-"""The catalogue: every family, and so every measure and metric there is. Layout, exporter, API, wall, docs follow.
+"""The catalogue: every family, and so all measures, histograms and metrics. Layout, exporter, API, wall, docs follow.
 
 A new metric is one `Metric` in its family's module, with the measures it needs if no present one will do; a new family
 is a module with a `FAMILY`, named here. docs/adding-a-metric.md shows the way.
@@ -13,8 +13,9 @@ FAMILIES: Final = (engagement.FAMILY, conversion.FAMILY, relevance.FAMILY)
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
 WINDOWS: Final = windows.WINDOWS
+HISTOGRAMS: Final = tuple(histogram for family in FAMILIES for histogram in family.histograms)
 
-PLAN: Final = Plan.of(MEASURES)
+PLAN: Final = Plan.of(MEASURES, HISTOGRAMS)
 INDEX: Final = {measure.name: index for index, measure in enumerate(MEASURES)}
 """Position of each measure in a tally."""
 FAMILY_OF: Final = {metric.name: family for family in FAMILIES for metric in family.metrics}

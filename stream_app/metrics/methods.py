@@ -33,7 +33,7 @@ def terms(sum_: str) -> tuple[Term, ...]:
 
 @cache  # asked for every metric at every refresh; there are only so many
 def needs(method: Any) -> tuple[str, ...]:
-    """Return the measures that a method reads, each once, in the order of its fields."""
+    """Return the measures and histograms that a method reads, each once, in the order of its fields."""
     return tuple(dict.fromkeys(term.measure for sum_ in _sums(method) for term in terms(sum_)))
 
 
@@ -183,5 +183,29 @@ class WeightedProportion:
     squares_scale: int = 1
 
 
-Method = Proportion | Mean | LogMean | ClusteredMean | Rate | Ratio | Count | NetScore | WeightedProportion
-"""Next come those that read spreads, additive maps from bucket to count: `Quantile`, `ShareBelow`."""
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """The amount that `share` of all do not exceed, from a `histogram` by `core.quantile_sketch.bucket_of`.
+
+    Histograms tell surface and arm apart, and no other dimension.
+    """
+
+    interval: ClassVar[str] = "two order statistics around it, outwards to the ends of their buckets (1 %)"
+
+    histogram: str
+    share: float
+    scale: int = 1
+
+
+Method = (
+    Proportion
+    | Mean
+    | LogMean
+    | ClusteredMean
+    | Rate
+    | Ratio
+    | Count
+    | NetScore
+    | WeightedProportion
+    | Quantile
+)  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stream_app.core.slices import DIMENSIONS
-from stream_app.core.tally import Measure
+from stream_app.core.tally import Histogram, Measure
 from stream_app.metrics.methods import Method, needs
 from stream_app.metrics.windows import EVERY_WINDOW
 
@@ -73,10 +73,11 @@ class Metric:
 
 
 class Family(NamedTuple):
-    """Metrics that belong together, and the measures that they were the first to need."""
+    """Metrics that belong together, and the measures and histograms that they were the first to need."""
 
     name: str
     title: str
     help: str
     measures: tuple[Measure, ...]
     metrics: tuple[Metric, ...]
+    histograms: tuple[Histogram, ...] = ()

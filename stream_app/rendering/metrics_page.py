@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stream_app.core.slices import DIMENSIONS
+from stream_app.core.tally import Histogram, Measure
 from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.metric import Family, Metric
 from stream_app.metrics.windows import EVERY_WINDOW
@@ -83,11 +84,10 @@ def _exported(families: Sequence[Family], currency: str) -> str:
 
 
 def _measures(families: Sequence[Family]) -> str:
-    rows = [
-        f"| `{measure.name}` | {measure.help} | {measure.unit} | {occasion(measure)} |"
-        for family in families
-        for measure in family.measures
-    ]
+    counts: list[Measure | Histogram] = []
+    for family in families:
+        counts += [*family.measures, *family.histograms]
+    rows = [f"| `{counted.name}` | {counted.help} | {counted.unit} | {occasion(counted)} |" for counted in counts]
     return (
         "## Measures\n\n"
         "What is added: integers, kept by pane and slice. Each grows on its occasion, in the pane that is credited.\n\n"

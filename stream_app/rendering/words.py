@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_app.core.tally import Measure, Occasion
+from stream_app.core.tally import Histogram, Measure, Occasion
 from stream_app.metrics.metric import Honesty, Metric, Settling
 
 HONEST: Final[dict[Honesty, str]] = {
@@ -35,7 +35,13 @@ def good(metric: Metric) -> str:
     return "up" if metric.is_up_good else "down"
 
 
-def occasion(measure: Measure) -> str:
-    """Return when a measure grows."""
-    on = measure.on.name.lower().replace("_", " ") if isinstance(measure.on, Occasion) else measure.on.__name__
-    return f"{on}, with {measure.given}" if measure.given else on
+def occasion(counted: Measure | Histogram) -> str:
+    """Return when a measure or a histogram grows."""
+    on = counted.on
+    # Three cases: every event of a type, what attribution decides about, or a change of a kind of records.
+    if isinstance(on, type):
+        name = on.__name__
+    else:
+        name = on.name.lower().replace("_", " ") if isinstance(on, Occasion) else f"change of a {on.name}"
+    given = getattr(counted, "given", None)
+    return f"{name}, with {given}" if given else name

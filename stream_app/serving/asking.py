@@ -10,7 +10,7 @@ from stream_app.serving.reader import StoreUnavailableError, check_store, connec
 from stream_app.serving.refresher import clock_ms
 from stream_app.serving.server import meaning_of, reader_of
 from stream_app.serving.views import Origin, View, build_view, newest_ms, windows_end_ms
-from stream_app.serving.windows import Windows
+from stream_app.serving.windows import Windows, bin_windows
 from stream_app.settings import Settings
 
 MAX_SCANS: Final = 10_000
@@ -40,7 +40,8 @@ async def view_now(settings: Settings, clock: Callable[[], int] = clock_ms) -> V
     changes += reading.changes
     meaning, at_ms = meaning_of(settings), clock()
     newest = newest_ms(reading.partitions, at_ms, 0)
-    windows = Windows(meaning.windows, meaning.index["impressions"])
-    windows.advance(changes, windows_end_ms(newest))
+    windows, bins = Windows(meaning.windows, meaning.index["impressions"]), bin_windows(meaning.windows)
+    for sums in (windows, bins):
+        sums.advance(changes, windows_end_ms(newest))
     origin = Origin(version("lynceus"), settings.server.title)
-    return build_view(origin, meaning, windows, reading.partitions, reading.store, newest, at_ms, 0.0)
+    return build_view(origin, meaning, windows, bins, reading.partitions, reading.store, newest, at_ms, 0.0)

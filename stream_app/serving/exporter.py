@@ -23,8 +23,8 @@ from stream_app.core.slices import OTHER
 from stream_app.metrics.exposition import COUNTS, LABELS, exported_count, exported_name
 from stream_app.metrics.metric import Metric as Declared
 from stream_app.serving.snapshot import Snapshot, WindowView
+from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, largest, marginals
-from stream_app.serving.windows import ALL
 from stream_app.statistics.lowering import lower
 
 VANISHES_AFTER: Final = 3

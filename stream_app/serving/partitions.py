@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 
 from stream_app.core import cells
 from stream_app.core.cells import Alive, Head
+from stream_app.core.histograms import read_key
 from stream_app.core.slices import Slice
-from stream_app.core.tally import name_of
+from stream_app.core.tally import has_place, name_of
 
 META: Final = (
     cells.OFFSET,
@@ -109,7 +110,8 @@ class Attempt:
             if packed is None:
                 self._torn.add(field)
             else:
-                self._staged[field] = sequences[field], _conform(packed, positions, len(self._next.slices))
+                check = _check_bins if field.startswith(tuple(cells.BINS)) else _conform
+                self._staged[field] = sequences[field], check(packed, positions, len(self._next.slices))
         base = {} if self._is_reset else known.sequences
         self.missing = []
         if sequences is not base:
@@ -190,11 +192,12 @@ def _since(head: Head, layout: bytes | None, columns: tuple[str, ...]) -> Mappin
 
 def _positions(layout: bytes | None, columns: tuple[str, ...]) -> list[int] | int:
     """Return where in a stored tally each column stands (-1: nowhere), or the width if all are in place."""
-    stored = cells.unpack_layout(layout) if layout else list(columns)
-    if tuple(stored) == columns:
+    wanted = [column for column in columns if has_place(column)]
+    stored = [column for column in cells.unpack_layout(layout) if has_place(column)] if layout else wanted
+    if stored == wanted:
         return len(stored)
     at = {column: position for position, column in enumerate(stored)}
-    return [at.get(column, -1) for column in columns]
+    return [at.get(column, -1) for column in wanted]
 
 
 def _conform(packed: bytes, positions: list[int] | int, slices: int) -> bytes:
@@ -211,3 +214,13 @@ def _conform(packed: bytes, positions: list[int] | int, slices: int) -> bytes:
     except IndexError:
         raise ValueError("tallies shorter than their layout") from None
     return cells.pack_rows(mapped)
+
+
+def _check_bins(packed: bytes, _positions: list[int] | int, slices: int) -> bytes:
+    """Return packed bins as they are; raise ValueError unless they are readable."""
+    rows = cells.unpack_rows(packed)
+    if rows and not 0 <= read_key(min(rows)).slice_number <= read_key(max(rows)).slice_number < slices:
+        raise ValueError(f"bins of slice {read_key(max(rows)).slice_number}, of {slices} slices")
+    if any(len(amounts) != 1 for amounts in rows.values()):
+        raise ValueError("bins that have not 1 amount")
+    return packed

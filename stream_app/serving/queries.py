@@ -1,7 +1,7 @@
 """What a query may ask of a view, and the answer: pure, from parameters to values."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,10 +10,10 @@ from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
 from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import Series
-from stream_app.serving.views import Meaning, View, measures_of, series
-from stream_app.serving.windows import ALL
+from stream_app.serving.sums import ALL
+from stream_app.serving.views import Binned, Meaning, View, measures_of, series
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import lower
+from stream_app.statistics.lowering import Bins, lower
 
 DEFAULT_WINDOW: Final = "5m"
 
@@ -85,7 +85,9 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         window.gapped,
         window.rekeyed,
         window.maturities[metric.name],
-        None if metric.name in window.not_yet else lower(metric, total, meaning.index),
+        None
+        if metric.name in window.not_yet
+        else lower(metric, total, meaning.index, _bins(view.bins[name], meaning, metric, wanted)),
         measures_of(meaning, total),
     )
 
@@ -99,6 +101,18 @@ def query_series(view: View, meaning: Meaning, parameters: Iterable[tuple[str, s
 def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:
     """Refuse parameters where none are read: an ignored filter would look like an answer to it."""
     _once(parameters, ())
+
+
+def _bins(binned: Binned, meaning: Meaning, metric: Metric, wanted: Sequence[tuple[int, str]]) -> Bins:
+    """Return the bins of the histograms that a metric reads; `wanted` are values of surface and arm, by position."""
+    names = {each.number: each.name for each in meaning.histograms if each.name in metric.needs}
+    bins: dict[str, dict[int, int]] = {name: {} for name in names.values()}
+    if names:
+        for bin_, (amount,) in binned.items():
+            if bin_.histogram in names and all(bin_[at] == value for at, value in wanted):
+                counts = bins[names[bin_.histogram]]
+                counts[bin_.bin] = counts.get(bin_.bin, 0) + amount
+    return bins
 
 
 def _default_window(metric: Metric) -> str:

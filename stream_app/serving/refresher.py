@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from stream_app.serving.reader import Reader, Reading, StoreUnavailableError
+from stream_app.serving.sums import Sums
 from stream_app.serving.throughput import Throughput
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
-from stream_app.serving.windows import Windows
+from stream_app.serving.windows import Bin, Windows, bin_windows
 
 LONGEST_BACKOFF_S: Final = 5.0
 
@@ -48,7 +49,7 @@ class Refresher:
         self._subscriber = subscriber
         self._interval_s = interval_s
         self._clock = clock
-        self._windows = self._empty_windows()
+        self._windows, self._bins = self._empty_windows()
         self._throughput = Throughput()
         self._newest_ms = 0
         self._fresh: View | None = None
@@ -83,7 +84,7 @@ class Refresher:
             # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew.
             self._log.exception("refresh failed, reading everything again")
             self._reader.forget()
-            self._windows = self._empty_windows()
+            self._windows, self._bins = self._empty_windows()
             self._fault = f"the view cannot be computed ({type(error).__name__})"
             view_or_none = self._stale(self._fault, is_store_up=True)
         else:
@@ -97,18 +98,21 @@ class Refresher:
     def _stale(self, reason: str, is_store_up: bool) -> View | None:
         return stale(self._fresh, reason, is_store_up, self._clock()) if self._fresh else None
 
-    def _empty_windows(self) -> Windows:
-        return Windows(self._meaning.windows, self._meaning.index["impressions"])
+    def _empty_windows(self) -> tuple[Windows, Sums[Bin]]:
+        windows = self._meaning.windows
+        return Windows(windows, self._meaning.index["impressions"]), bin_windows(windows)
 
     def _compute(self, reading: Reading, at_ms: int) -> View:
         self._newest_ms = newest_ms(reading.partitions, at_ms, self._newest_ms)
-        self._windows.advance(reading.changes, windows_end_ms(self._newest_ms))
+        for sums in (self._windows, self._bins):
+            sums.advance(reading.changes, windows_end_ms(self._newest_ms))
         records = sum(state.head.applied for state in reading.partitions)
         rate = self._throughput.observe(at_ms, records)
         return build_view(
             self._origin,
             self._meaning,
             self._windows,
+            self._bins,
             reading.partitions,
             reading.store,
             self._newest_ms,

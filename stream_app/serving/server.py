@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from stream_app.errors import LynceusError
-from stream_app.metrics.catalogue import INDEX, METRICS, PLAN, WINDOWS
+from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN, WINDOWS
 from stream_app.serving.api import FRESH_MS, Api
 from stream_app.serving.border import LOOPBACK_NAMES
 from stream_app.serving.exporter import Exporter, ViewCollector
@@ -63,6 +63,7 @@ def meaning_of(settings: Settings) -> Meaning:
         counting.click_window_s * 1000,
         max(counting.click_conversion_window_s, counting.view_conversion_window_s) * 1000,
         counting.session_gap_s * 1000,
+        HISTOGRAMS,
     )
 
 
@@ -74,7 +75,7 @@ def reader_of(settings: Settings, redis: Any) -> Reader:
         settings.app,
         settings.kafka.events_topic,
         settings.kafka.partitions,
-        PLAN.columns,
+        PLAN.meanings,
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from stream_app.core.cells import OUTCOMES
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import DIMENSIONS, OTHER, Slice
-from stream_app.core.tally import add_into
+from stream_app.core.tally import Histogram, add_into
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
@@ -26,7 +26,8 @@ from stream_app.serving.snapshot import (
     WindowView,
     encode,
 )
-from stream_app.serving.windows import ALL, STEP_MS, Pair, Progress, Windows, horizon_ms
+from stream_app.serving.sums import ALL, Sums
+from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import contrast, lower
 
@@ -45,6 +46,8 @@ CONTRASTS: Final = (
 LARGEST_INTEGER: Final = 2**63
 
 Totals = Mapping[Slice, Sequence[int]]
+Binned = Mapping[Bin, Sequence[int]]
+"""Of every bin, its one amount."""
 Pairs = Mapping[Pair, Sequence[int]]
 Steps = Mapping[int, Pairs]
 """By the start of each minute."""
@@ -63,6 +66,7 @@ class Meaning(msgspec.Struct, frozen=True):
     click_window_ms: int
     conversion_window_ms: int = 7 * DAY_MS
     session_gap_ms: int = HOUR_MS // 2
+    histograms: tuple[Histogram, ...] = ()
 
     def settling_ms(self, metric: Metric) -> int:
         """Return how long after a pane what `metric` says of it may still change, late events aside."""
@@ -98,6 +102,7 @@ class View(NamedTuple):
     pairs: Mapping[str, Pairs]
     steps: Steps
     since: Since
+    bins: Mapping[str, Binned]
     is_stale: bool = False
 
 
@@ -123,13 +128,14 @@ def build_view(
     origin: Origin,
     meaning: Meaning,
     windows: Windows,
+    bins: Sums[Bin],
     states: Sequence[PartitionState],
     store: StoreState,
     newest: int,
     at_ms: int,
     events_per_second: float,
 ) -> View:
-    """Compute the view of `windows`, which were advanced to the end that belongs to `newest`."""
+    """Compute the view of `windows` and `bins`, which were advanced to the end that belongs to `newest`."""
     watermark = Watermark(meaning.out_of_orderness_ms, meaning.lateness_ms, newest)
     because = health.reasons(states, at_ms)
     names = [*(w.name for w in meaning.windows), ALL]
@@ -156,7 +162,7 @@ def build_view(
         series=series(meaning, steps, since, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, pairs, steps, since)
+    return _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
 
 
 def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
@@ -183,7 +189,7 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.pairs, view.steps, view.since)._replace(is_stale=True)
+    return _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)._replace(is_stale=True)
 
 
 def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: int) -> Series:
@@ -391,7 +397,12 @@ def _pipeline(states: Sequence[PartitionState], store: StoreState, at_ms: int, e
 
 
 def _rendered(
-    snapshot: Snapshot, totals: Mapping[str, Totals], pairs: Mapping[str, Pairs], steps: Steps, since: Since
+    snapshot: Snapshot,
+    totals: Mapping[str, Totals],
+    pairs: Mapping[str, Pairs],
+    steps: Steps,
+    since: Since,
+    bins: Mapping[str, Binned],
 ) -> View:
     """Render once for everybody. The tag does not change with the time of looking."""
     pipeline = snapshot.pipeline
@@ -405,4 +416,4 @@ def _rendered(
         ),
     )
     tag = blake2b(encode(lasting), digest_size=12).hexdigest()
-    return View(snapshot, encode(snapshot), tag, totals, pairs, steps, since)
+    return View(snapshot, encode(snapshot), tag, totals, pairs, steps, since, bins)

@@ -6,6 +6,7 @@ One function per method of `metrics.methods`, in one table.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.methods import (
     ClusteredMean,
     Count,
@@ -13,6 +14,7 @@ from stream_app.metrics.methods import (
     Mean,
     NetScore,
     Proportion,
+    Quantile,
     Rate,
     Ratio,
     WeightedProportion,
@@ -25,15 +27,21 @@ from stream_app.statistics.heavy_tails import log_mean
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
+from stream_app.statistics.quantiles import quantile
 from stream_app.statistics.ratios import risk_ratio
 from stream_app.statistics.surveys import net_promoter_score, weighted_share
 
+Bins = Mapping[str, Mapping[int, int]]
+"""By the names of histograms: amounts by the numbers of bins."""
+NO_BINS: Final[Bins] = {}
+
 
 class Counted(NamedTuple):
-    """What was counted: a tally, and the position of each measure in it. Spreads will stand beside it."""
+    """What was counted: a tally, the position of each measure in it, and the bins of the histograms."""
 
     tally: Sequence[int]
     position: Mapping[str, int]
+    bins: Bins = NO_BINS
 
     def amount(self, sum_: str) -> int:
         """Return a sum of measures."""
@@ -43,13 +51,15 @@ class Counted(NamedTuple):
         return sum(sign * self.tally[self.position[measure]] for sign, measure in terms(sum_))
 
 
-def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
-    """Return what `metric` says of `tally`, whose measures stand where `index` says; None = not enough data.
+def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int], bins: Bins = NO_BINS) -> Estimate | None:
+    """Return what `metric` says of `tally`, whose measures stand where `index` says, and of `bins`.
+
+    None = not enough data.
 
     Measures that contradict each other (more successes than trials, an answer beyond the metric's bounds) are no data
     either: a wrong number must not look like a right one.
     """
-    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index), metric)
+    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins), metric)
     # Three cases: nothing to be said, too little behind it, or it contradicts the declaration.
     if found is None or found.n < metric.at_least or not _is_within(metric, found.value):
         return None
@@ -155,6 +165,13 @@ def _weighted_proportion(method: WeightedProportion, counted: Counted, _: Metric
     return weighted_share(answers, positive, weights, squares, method.scale, method.squares_scale)
 
 
+def _quantile(method: Quantile, counted: Counted, _: Metric) -> Estimate | None:
+    counts = counted.bins.get(method.histogram, {})
+    return (
+        None if any(n < 0 for n in counts.values()) else quantile(QuantileSketch.of(counts), method.share, method.scale)
+    )
+
+
 LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]] = {
     Proportion: _proportion,
     Mean: _mean,
@@ -165,4 +182,5 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     Count: _count,
     NetScore: _net_score,
     WeightedProportion: _weighted_proportion,
+    Quantile: _quantile,
 }

@@ -135,8 +135,10 @@ def truth_of(state: Partition) -> Truth:
         return {number: list(tally) for number, tally in unpacked.items()}
 
     head = state.head
-    cells = {layout.pane_field(start): rows(held) for start, held in state.cells.panes.items()}
-    cells |= {layout.hour_field(start): rows(held) for start, held in state.cells.hours.items()}
+    cells = {}
+    for kept in (state.cells, state.bins.cells):
+        cells |= {f"{kept.prefixes.pane}{start}": rows(held) for start, held in kept.panes.items()}
+        cells |= {f"{kept.prefixes.hour}{start}": rows(held) for start, held in kept.hours.items()}
     return Truth(
         head.applied,
         {name: number for name, number in head.outcomes.items() if number},

@@ -45,7 +45,7 @@ class Oracle:
         offset, incarnation = int(fields[layout.OFFSET]), fields[layout.INCARNATION]
         state, _ = Partition.restore(PLAN, RULES, fields)
         head, truth = state.head, truth_of(state)
-        for name, sequence in state.cells.sequences.items():
+        for name, sequence in (state.cells.sequences | state.bins.cells.sequences).items():
             published = self._published.setdefault((incarnation, name, sequence), fields[name])
             if layout.unpack_rows(published) != layout.unpack_rows(fields[name]):
                 self.reused.append(f"partition {tp.partition}: {name} changed under sequence number {sequence}")

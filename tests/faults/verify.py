@@ -58,6 +58,8 @@ def stored_cells(settings: Settings, stored: Stored) -> Cells:
             continue
         slices = layout.unpack_slices(fields[layout.SLICES.encode()])
         for name in layout.unpack_directory(fields[layout.DIRECTORY.encode()]):
+            if not layout.holds_tallies(name):
+                continue
             hour = hour_start(layout.field_start(name))
             for number, tally in layout.unpack_rows(fields[name.encode()]).items():
                 cell = sums[*slices[number], hour]

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from stream_app.core.slices import DIMENSIONS
-from stream_app.metrics.catalogue import FAMILIES, FAMILY_OF, INDEX, MEASURES, METRICS, WINDOWS
+from stream_app.metrics.catalogue import FAMILIES, FAMILY_OF, HISTOGRAMS, INDEX, MEASURES, METRICS, WINDOWS
 from stream_app.metrics.methods import ClusteredMean, Mean, NetScore, Proportion, WeightedProportion, terms
 from stream_app.metrics.metric import Metric
 from stream_app.metrics.windows import EVERY_WINDOW, windows_from
@@ -19,7 +19,7 @@ def test_names_are_taken_once() -> None:
     """No two families, measures or metrics share a name or, of metrics, a title; all are lower case words."""
     kinds = {
         "families": [family.name for family in FAMILIES],
-        "measures": [measure.name for measure in MEASURES],
+        "measures": [each.name for each in (*MEASURES, *HISTOGRAMS)],
         "metrics": [metric.name for metric in METRICS],
         "titles": [metric.title for metric in METRICS],
     }
@@ -29,8 +29,9 @@ def test_names_are_taken_once() -> None:
 
 
 def test_every_metric_reads_measures_of_the_catalogue() -> None:
-    """No metric names a measure that nobody counts, and each needs one at least."""
-    unknown = {metric.name: [name for name in metric.needs if name not in INDEX] for metric in METRICS}
+    """No metric names a measure or a histogram that nobody counts, and each needs one at least."""
+    known = {*INDEX, *(histogram.name for histogram in HISTOGRAMS)}
+    unknown = {metric.name: [name for name in metric.needs if name not in known] for metric in METRICS}
     assert ({name: [] for name in unknown}, []) == (unknown, [metric.name for metric in METRICS if not metric.needs])
 
 
@@ -84,6 +85,13 @@ def test_the_unit_is_that_of_the_method(metric: Metric) -> None:
 def test_what_is_exported_is_known_by_its_labels(metric: Metric) -> None:
     """Prometheus tells surfaces and arms apart, so only what is known by both is exported."""
     assert not metric.is_exported or {"surface", "arm"} <= set(metric.dimensions)
+
+
+@ALL_METRICS
+def test_what_reads_a_histogram_is_asked_by_surface_and_arm(metric: Metric) -> None:
+    """Histograms tell surface and arm apart and nothing else, and are lowered only when they are asked for."""
+    reads = {histogram.name for histogram in HISTOGRAMS}.intersection(metric.needs)
+    assert not reads or (set(metric.dimensions) <= {"surface", "arm"} and not metric.is_exported)
 
 
 @ALL_METRICS

@@ -11,7 +11,8 @@ from stream_app.core.panes import HOUR_MS, PANE_MS, Window, hour_start
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
-from stream_app.serving.windows import ALL, STEP_MS, Progress, Windows, horizon_ms
+from stream_app.serving.sums import ALL
+from stream_app.serving.windows import STEP_MS, Progress, Windows, horizon_ms
 
 WIDTH = 2
 WINDOWS = (Window("1m", 60_000), Window("1h", HOUR_MS), Window("3h", 3 * HOUR_MS))

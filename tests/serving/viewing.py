@@ -9,7 +9,7 @@ from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS, WINDOWS
 from stream_app.serving.partitions import Change, PartitionState
 from stream_app.serving.snapshot import Row, StoreState
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, windows_end_ms
-from stream_app.serving.windows import Windows
+from stream_app.serving.windows import Windows, bin_windows
 from tests.serving.stored import NOW_MS, packed_cells
 
 MEANING = Meaning(METRICS, WINDOWS, INDEX, 10_000, 300_000, 600_000)
@@ -41,7 +41,7 @@ def view_of(
     meaning = msgspec.structs.replace(meaning, windows=windows)
     sums = Windows(windows, INDEX["impressions"])
     sums.advance([Change(0, False, slices, fields)], windows_end_ms(looked))
-    return build_view(Origin("0.1.0", "test"), meaning, sums, states, STORE, looked, at_ms, 12.34)
+    return build_view(Origin("0.1.0", "test"), meaning, sums, bin_windows(windows), states, STORE, looked, at_ms, 12.34)
 
 
 def row(view: View, window: str, surface: str, arm: str) -> Row | None:

@@ -1,0 +1,100 @@
+"""Histograms: how amounts are spread over numbered bins, per surface and arm; what quantiles are read from.
+
+A bin's amount is an integer that is added, like a measure: so histograms merge over panes and partitions, and are exact
+after replay. Of the many bins that a histogram may have few are ever used, so each used one is a row of its own, under
+
+    | slice number, 20 bits | histogram, 24 bits | bin, 16 bits |
+
+in cells whose tallies have one measure. Only surface and arm are told apart: the finer slices have no use for the
+shape of a distribution, and would multiply its bins.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from stream_app.core import cells
+from stream_app.core.aggregation import Cells
+from stream_app.core.events import Event
+from stream_app.core.records import Kind
+from stream_app.core.slices import SliceTable
+from stream_app.core.tally import NAME_BITS, Histogram, Measure, Occasion, Plan
+
+_BIN_BITS: Final = 16
+_LOWEST_BIN: Final = -(1 << _BIN_BITS - 1)
+_HIGHEST_BIN: Final = (1 << _BIN_BITS - 1) - 1
+_ONE_AMOUNT: Final = Plan.of((Measure("amount", "What a bin holds.", "", Occasion.OTHER),))
+
+
+Standing = tuple[int | None, int]
+"""In which bin something stands, with what weight."""
+_NOWHERE: Final[Standing] = None, 0
+
+
+class BinKey(NamedTuple):
+    """What the key of a stored bin says."""
+
+    slice_number: int
+    histogram: int
+    bin: int
+
+
+def bin_key(slice_number: int, histogram: int, number: int) -> int:
+    """Return the key of a bin; its number is cut to what 16 bits hold."""
+    within = min(max(number, _LOWEST_BIN), _HIGHEST_BIN) - _LOWEST_BIN
+    return (slice_number << NAME_BITS | histogram) << _BIN_BITS | within
+
+
+def read_key(key: int) -> BinKey:
+    """Undo `bin_key`."""
+    above = key >> _BIN_BITS
+    within = key & ((1 << _BIN_BITS) - 1)
+    return BinKey(above >> NAME_BITS, above & ((1 << NAME_BITS) - 1), within + _LOWEST_BIN)
+
+
+def by_subject(histograms: Sequence[Histogram]) -> Mapping[type[Event] | Kind, tuple[tuple[int, Histogram], ...]]:
+    """Return the histograms, with their numbers, by what they grow on."""
+    return {
+        on: tuple((each.number, each) for each in histograms if each.on == on)
+        for on in dict.fromkeys(histogram.on for histogram in histograms)
+    }
+
+
+class Bins:
+    """The bins of one partition's histograms. Mutable state: their cells, and which slice stands for which others."""
+
+    def __init__(self, plan: Plan, slices: SliceTable) -> None:
+        self.cells = Cells(_ONE_AMOUNT, cells.BINS)
+        self.slices = slices
+        self._by_subject = by_subject(plan.histograms)
+        self._coarse: dict[int, int] = {}
+
+    def grows_on(self, on: type[Event] | Kind) -> bool:
+        """Say whether any histogram grows on it."""
+        return on in self._by_subject
+
+    def add(self, at_ms: int, slice_number: int, on: type[Event] | Kind, subject: Any) -> None:
+        """Let every histogram grow that grows on `on`; of a record, `subject` is its Change."""
+        for number, histogram in self._by_subject.get(on, ()):
+            if isinstance(on, Kind):
+                before = _NOWHERE if subject.before == on.blank else _stands(histogram, subject.before)
+                after = _NOWHERE if subject.after == on.blank else _stands(histogram, subject.after)
+            else:
+                before, after = _NOWHERE, _stands(histogram, subject)
+            if before != after:
+                self._put(at_ms, slice_number, number, before, -1)
+                self._put(at_ms, slice_number, number, after, 1)
+
+    def _put(self, at_ms: int, slice_number: int, number: int, standing: Standing, sign: int) -> None:
+        bin_, weight = standing
+        if bin_ is None or not weight:
+            return
+        coarse = self._coarse.get(slice_number)
+        if coarse is None:
+            surface, arm = self.slices.slices[slice_number][:2]
+            coarse = self._coarse[slice_number] = self.slices.number((surface, arm, None, None, None, None))
+        self.cells.add_amount(at_ms, bin_key(coarse, number, bin_), sign * weight)
+
+
+def _stands(histogram: Histogram, subject: Any) -> Standing:
+    bin_ = histogram.bin(subject)
+    return _NOWHERE if bin_ is None else (bin_, histogram.weight(subject))

@@ -1,0 +1,222 @@
+"""Records of every kind, and histograms: what they add, and that nothing but the log decides it."""
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_app.core import cells as layout
+from stream_app.core import codec
+from stream_app.core.attribution import Rules
+from stream_app.core.cells import unpack_rows
+from stream_app.core.events import AnyEvent, Consent, PageView, Search
+from stream_app.core.histograms import bin_key, read_key
+from stream_app.core.panes import HOUR_MS, PANE_MS
+from stream_app.core.processor import Partition, Span
+from stream_app.core.records import Kind, growth
+from stream_app.core.tally import Histogram, Measure, Plan
+
+T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS
+GAP_MS = 1_800_000
+
+
+class Visit(NamedTuple):
+    """What a visit has come to."""
+
+    last_ms: int = 0
+    pages: int = 0
+    searches: int = 0
+
+
+def changed(visit: Visit, event: AnyEvent) -> Visit:
+    """Return the visit after the event."""
+    is_page = isinstance(event, PageView)
+    return Visit(max(visit.last_ms, event.ts), visit.pages + is_page, visit.searches + (not is_page))
+
+
+VISITS = Kind(
+    "visits",
+    (PageView, Search),
+    lambda event: event.user,
+    Visit(),
+    changed,
+    begins_anew=lambda visit, event: event.ts - visit.last_ms > GAP_MS,
+)
+MEASURES = (
+    Measure("page_views", "", "pages", PageView),
+    Measure("visits", "", "visits", VISITS, growth(lambda visit: visit.last_ms > 0)),
+    Measure("pages", "", "pages", VISITS, growth(lambda visit: visit.pages)),
+    Measure("page_squares", "", "pages squared", VISITS, growth(lambda visit: visit.pages**2)),
+    Measure("searchers", "", "visits", VISITS, growth(lambda visit: visit.searches > 0)),
+)
+HISTOGRAMS = (
+    Histogram("pages_per_visit", "", "visits", VISITS, lambda visit: visit.pages),
+    Histogram("page_lengths", "", "pages", PageView, lambda event: len(event.page), lambda event: 10),
+)
+PLAN = Plan.of(MEASURES, HISTOGRAMS)
+
+
+def view(number: int, at_ms: int, user: str = "u", **more: object) -> PageView:
+    """Return a page view."""
+    return PageView(id=f"v{number}", ts=T0 + at_ms, user=user, surface="home", arm="holdout", page="/a", **more)
+
+
+def search(number: int, at_ms: int, user: str = "u") -> Search:
+    """Return a search."""
+    return Search(id=f"s{number}", ts=T0 + at_ms, user=user, surface="home", arm="holdout", query_hash="q")
+
+
+def state_of(*events: AnyEvent, rules: Rules | None = None) -> Partition:
+    """Return the state after these events, in this order."""
+    state = Partition(PLAN, rules or Rules())
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in events])])
+    return state
+
+
+def found(state: Partition) -> dict[tuple[int, str], int]:
+    """Return every amount that is not 0 by milliseconds since T0 and measure."""
+    amounts = {}
+    for start, rows in state.cells.panes.items():
+        for tally in (unpack_rows(rows) if isinstance(rows, bytes) else rows).values():
+            for measure, amount in zip(MEASURES, tally, strict=True):
+                if amount:
+                    amounts[start - T0, measure.name] = amount
+    return amounts
+
+
+def bins(state: Partition) -> dict[tuple[int, str, str, int], int]:
+    """Return every bin that is not 0 by milliseconds since T0, surface, histogram and number."""
+    names = {histogram.number: histogram.name for histogram in HISTOGRAMS}
+    amounts = {}
+    for start, rows in state.bins.cells.panes.items():
+        for packed_key, (amount,) in (unpack_rows(rows) if isinstance(rows, bytes) else rows).items():
+            key = read_key(packed_key)
+            if amount:
+                surface = state.slices.slices[key.slice_number].surface
+                amounts[start - T0, surface, names[key.histogram], key.bin] = amount
+    return amounts
+
+
+def test_a_record_is_at_home_where_it_began() -> None:
+    """Two pages and a search of one visit, half a minute apart, all add to the pane of the first."""
+    state = state_of(view(1, 0), view(2, 30_000), search(3, 60_000))
+    assert {
+        (0, "page_views"): 1,
+        (30_000, "page_views"): 1,
+        (0, "visits"): 1,
+        (0, "pages"): 2,
+        (0, "page_squares"): 4,
+        (0, "searchers"): 1,
+    } == found(state)
+    assert {
+        (0, "home", "pages_per_visit", 2): 1,
+        (0, "home", "page_lengths", 2): 10,
+        (30_000, "home", "page_lengths", 2): 10,
+    } == bins(state)
+
+
+def test_a_silence_begins_another_record() -> None:
+    """After more than the gap another visit begins, at home where it begins."""
+    state = state_of(view(1, 0), view(2, GAP_MS), view(3, 2 * GAP_MS + PANE_MS))
+    assert {(0, "visits"): 1, (2 * GAP_MS + PANE_MS, "visits"): 1} == {
+        at: amount for at, amount in found(state).items() if at[1] == "visits"
+    }
+
+
+SEEN = Kind(
+    "seen",
+    (PageView,),
+    lambda event: event.user,
+    Visit(),
+    lambda visit, event: Visit(max(visit.last_ms, event.ts - event.ts % PANE_MS)),
+    moves=lambda visit, event: event.ts > visit.last_ms,
+)
+SEEN_PLAN = Plan.of((Measure("present", "", "users", SEEN, growth(lambda seen: seen.last_ms > 0)),))
+VIEWS = st.lists(st.tuples(st.integers(0, HOUR_MS // 1000), st.sampled_from("uvwxyz")), min_size=1).map(
+    lambda drawn: [view(number, at_s * 1000, user) for number, (at_s, user) in enumerate(sorted(drawn))]
+)
+
+
+@settings(deadline=None)
+@given(VIEWS, st.integers(0, HOUR_MS // PANE_MS))
+def test_who_moves_is_counted_once(views: list[PageView], panes: int) -> None:
+    """Of records that move, the sum over a window that ends now is how many different ones were seen in it."""
+    state = Partition(SEEN_PLAN, Rules())
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in views])])
+    start = views[-1].ts - views[-1].ts % PANE_MS - panes * PANE_MS
+    present = sum(
+        amount
+        for at, rows in state.cells.panes.items()
+        if at >= start
+        for (amount,) in (unpack_rows(rows) if isinstance(rows, bytes) else rows).values()
+    )
+    assert len({event.user for event in views if event.ts >= start}) == present
+
+
+def test_without_consent_nothing_personal_is_kept() -> None:
+    """An event without analytics counts in totals alone."""
+    state = state_of(view(1, 0, consent=Consent(analytics=False, personalization=True)))
+    assert {(0, "page_views"): 1} == found(state)
+    assert 0 == len(state.joins.records[VISITS])
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("ps"), st.integers(0, 2 * HOUR_MS // 1000 - 1), st.sampled_from(["u", "v", "w"])),
+    max_size=40,
+).map(
+    lambda drawn: [
+        (view if kind == "p" else search)(number, at_s * 1000, user) for number, (kind, at_s, user) in enumerate(drawn)
+    ]
+)
+
+
+@settings(deadline=None)
+@given(EVENTS, st.integers(0, 40))
+def test_a_restart_changes_nothing(events: list[AnyEvent], cut: int) -> None:
+    """Stored and restored anywhere in the log, records and histograms go on as if nothing had happened."""
+    cut %= len(events) + 1
+    raws = [codec.encode(event) for event in events]
+    whole, state, stored = Partition(PLAN, Rules()), Partition(PLAN, Rules()), {layout.SLICES: layout.pack([])}
+    whole.process([Span(0, T0 + 30 * HOUR_MS, raws)])
+    state.process([Span(0, T0 + 30 * HOUR_MS, raws[:cut])])
+    fields, stale = state.take_changes()
+    stored |= fields
+    for name in stale:
+        stored.pop(name, None)
+    again, _ = Partition.restore(PLAN, Rules(), stored)
+    again.process([Span(cut, T0 + 30 * HOUR_MS, raws[cut:])])
+    assert (found(whole), bins(whole)) == (found(again), bins(again))
+    fields, _ = again.take_changes()
+    twice, _ = Partition.restore(PLAN, Rules(), stored | fields)
+    assert (found(whole), bins(whole)) == (found(twice), bins(twice))
+
+
+@settings(deadline=None)
+@given(EVENTS)
+def test_sums_and_bins_say_the_same(events: list[AnyEvent]) -> None:
+    """The histogram of pages per visit has as many visits and pages as the measures say."""
+    state = state_of(*events)
+    visits = [(key[3], amount) for key, amount in bins(state).items() if key[2] == "pages_per_visit"]
+    sums = {name: sum(amount for key, amount in found(state).items() if key[1] == name) for name in ("visits", "pages")}
+    assert (sum(n for _, n in visits), sum(pages * n for pages, n in visits)) == (sums["visits"], sums["pages"])
+
+
+def test_records_are_bounded() -> None:
+    """Of ten thousand people no more are remembered than there is room for, and what was forgotten is counted."""
+    rules = Rules(max_remembered=2_400)
+    state = state_of(*(view(number, number, user=f"u{number}") for number in range(1_000)), rules=rules)
+    table = state.joins.records[VISITS]
+    assert (True, True) == (len(table) <= 2 * 100, table.forgotten > 0)
+
+
+@pytest.mark.parametrize(("number", "kept"), [(0, 0), (-40_000, -32_768), (40_000, 32_767), (123, 123)])
+def test_a_bin_has_sixteen_bits(number: int, kept: int) -> None:
+    """A bin's key says what was put into it, its number cut to 16 bits."""
+    assert (1_249, (1 << 24) - 1, kept) == read_key(bin_key(1_249, (1 << 24) - 1, number))
+
+
+def test_names_are_not_shared() -> None:
+    """Two histograms of one meaning are refused."""
+    with pytest.raises(ValueError, match="one name"):
+        Plan.of(MEASURES, (HISTOGRAMS[0], HISTOGRAMS[0]))
