@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from stream_app.core.events import Engagement
-from stream_app.core.records import Kind, growth
+from stream_app.core.records import Change, Kind, growth
 from stream_app.core.tally import Measure
 from stream_app.metrics.methods import MedianBetween, Proportion
 from stream_app.metrics.metric import Family, Metric
@@ -71,16 +71,28 @@ VIEWS: Final = Kind(
 )
 
 
-def _reached(at_s: int) -> Callable[[View], bool]:
-    return lambda view: has_reached(view, at_s * _MS)
+# How these grow is written out, for all of them are asked at every heartbeat; `has_reached` and `is_known` say what.
+def _reached(at_s: int) -> Callable[[Change], int]:
+    at_ms = at_s * _MS
+    return lambda change: (change.after.elapsed_ms >= at_ms) - (change.before.elapsed_ms >= at_ms)
 
 
-def _known(at_s: int) -> Callable[[View], bool]:
-    return lambda view: is_known(view, at_s * _MS)
+def _known(at_s: int) -> Callable[[Change], int]:
+    at_ms = at_s * _MS
+
+    def lift(change: Change) -> int:
+        before, after = change
+        if before.elapsed_ms >= at_ms:
+            return 0  # what has lasted so long has, whatever comes
+        is_now = after.elapsed_ms >= at_ms or after.is_final or 0 < after.due_ms <= at_ms
+        was = before.is_final or 0 < before.due_ms <= at_ms
+        return bool(is_now) - bool(was)
+
+    return lift
 
 
-def _scrolled(depth: int) -> Callable[[View], bool]:
-    return lambda view: view.scrolled > depth
+def _scrolled(depth: int) -> Callable[[Change], int]:
+    return lambda change: (change.after.scrolled > depth) - (change.before.scrolled > depth)
 
 
 MEASURES: Final = (
@@ -97,7 +109,7 @@ MEASURES: Final = (
             f"Views known to have lasted {at_s} seconds.",
             "views",
             VIEWS,
-            growth(_reached(at_s)),
+            _reached(at_s),
         )
         for at_s in POINTS_S
     ),
@@ -107,7 +119,7 @@ MEASURES: Final = (
             f"Views of which it is known whether they lasted {at_s} seconds.",
             "views",
             VIEWS,
-            growth(_known(at_s)),
+            _known(at_s),
         )
         for at_s in POINTS_S
     ),
@@ -124,7 +136,7 @@ MEASURES: Final = (
             f"Views of which {depth} % of the page was seen.",
             "views",
             VIEWS,
-            growth(_scrolled(depth)),
+            _scrolled(depth),
         )
         for depth in DEPTHS
     ),

@@ -44,7 +44,7 @@ def visit(events: list[Told]) -> dict[str, Any]:
 def amounts(one: dict[str, Any]) -> dict[str, int]:
     """Return what a visit adds."""
     active_ms = one["active_ms"] or 0
-    log = math.log1p(one["seconds"])
+    log = math.log1p(math.floor(one["seconds"]))
     return {
         "visits": 1,
         "visit_pages": one["pages"],
@@ -167,4 +167,7 @@ def test_answers_are_those_of_the_visits_themselves(name: str) -> None:
         assert pytest.approx(sorted(seconds)[math.ceil(share * len(seconds)) - 1], rel=0.01) == found.value
     typical = estimate("visit_duration", state)
     assert typical is not None
-    assert pytest.approx(math.expm1(fmean(math.log1p(one["seconds"]) for one in all_)), rel=1e-6) == typical.value
+    assert (
+        pytest.approx(math.expm1(fmean(math.log1p(math.floor(one["seconds"])) for one in all_)), rel=1e-6)
+        == typical.value
+    )
