@@ -8,11 +8,12 @@ One record per person speaks of their latest signal, and is at home in the pane 
 comes it remembers the last three decisions and the last click and conversion, because what is decided with a signal may
 arrive before it.
 
-Everything in a record is an earliest or a latest moment, so nothing depends on the order in which events arrive, but
-for four things, which are lost: a signal that arrives after a later one of the same person; what happened before a
-signal and arrives after it (it belonged to the signal before); of more than three decisions that overtake their signal
-the earliest; and a click or conversion that arrives when nothing else is known of the person. Signals of one person in
-one millisecond are one. A click belongs to a signal for ten minutes, a conversion for a day.
+Everything in a record is an earliest or a latest moment, so of one signal nothing depends on the order in which events
+arrive, but for two things, which are lost: of more than three decisions that overtake it the earliest; and a click or
+conversion that arrives when nothing else is known of the person. Where a person has several signals, one that arrives
+after a later one is lost, and so is what happened before a signal and arrives after it; what overtakes a signal counts
+for the former one too. Signals of one person in one millisecond are one. A click belongs to a signal for ten minutes, a
+conversion for a day.
 """
 
 from typing import Final, NamedTuple
