@@ -74,7 +74,8 @@ class Keeping:
                 return
             home = here
         table.put(key, pack(home, after))
-        self._grow(home, kind, Change(before, after))
+        if before[: kind.shows] != after[: kind.shows]:
+            self._grow(home, kind, Change(before, after))
 
     def _grow(self, home: Home, kind: Kind, change: Change) -> None:
         self._cells.add(*home, kind, change)

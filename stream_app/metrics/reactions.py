@@ -24,13 +24,13 @@ OPT_OUT_MS: Final = DAY_MS
 
 
 class Reaction(NamedTuple):
-    """What came of a decision; flags are 0 or 1. The first two are known once the decision itself has arrived."""
+    """What came of a decision; flags are 0 or 1. The last two are known once the decision itself has arrived."""
 
-    is_proactive: int = 0
-    is_contextual: int = 0
     is_offered: int = 0
     is_accepted: int = 0
     negatives: int = 0
+    is_proactive: int = 0
+    is_contextual: int = 0
 
     @property
     def is_decided(self) -> bool:
@@ -54,9 +54,8 @@ def _decision_of(event: Decision | Offer | Feedback) -> str | None:
 def react(record: Reaction, event: AnyEvent) -> Reaction:
     """Return the record after the event."""
     if isinstance(event, Decision):
-        return record._replace(
-            is_proactive=record.is_proactive | bool(event.proactive),
-            is_contextual=record.is_contextual | is_contextual(event),
+        return Reaction(
+            *record[:3], record.is_proactive | bool(event.proactive), record.is_contextual | is_contextual(event)
         )
     negatives = record.negatives + is_negative(event)
     if not isinstance(event, Offer):

@@ -9,11 +9,10 @@ comes it remembers the last three decisions and the last click and conversion, b
 arrive before it.
 
 Everything in a record is an earliest or a latest moment, so of one signal nothing depends on the order in which events
-arrive, but for two things, which are lost: of more than three decisions that overtake it the earliest; and a click or
-conversion that arrives when nothing else is known of the person. Where a person has several signals, one that arrives
-after a later one is lost, and so is what happened before a signal and arrives after it; what overtakes a signal counts
-for the former one too. Signals of one person in one millisecond are one. A click belongs to a signal for ten minutes, a
-conversion for a day.
+arrive, but for one thing, which is lost: of more than three decisions that overtake it the earliest. Where a person has
+several signals, one that arrives after a later one is lost, and so is what happened before a signal and arrives after
+it; what overtakes a signal counts for the former one too. Signals of one person in one millisecond are one. A click
+belongs to a signal for ten minutes, a conversion for a day.
 """
 
 from typing import Final, NamedTuple
@@ -49,12 +48,12 @@ class Signal(NamedTuple):
     """
 
     signal_ms: int = 0
-    signal_key: int = 0
     opportunity_ms: int = 0
     response_ms: int = 0
     change: int = UNSAID
     clicked_ms: int = 0
     converted_ms: int = 0
+    signal_key: int = 0
     last_click_ms: int = 0
     first: int = 0
     first_context: int = 0
@@ -102,8 +101,7 @@ class Signal(NamedTuple):
         return self.response_ms - self.signal_ms if self.is_answered else OPPORTUNITY_MS
 
 
-_UNKNOWN: Final = Signal()
-_CONVERTED: Final = Signal._fields.index("converted_ms")
+_LAST_CLICK: Final = Signal._fields.index("last_click_ms")
 _LATEST: Final = Signal._fields.index("first")
 
 
@@ -127,8 +125,6 @@ def follow(record: Signal, event: AnyEvent) -> Signal:
         return record if event.automation == "manual" else _with_decision(record, decided(event))
     if isinstance(event, ContextSignal):
         return record if record.signal_ms else _with_signal(record, event)
-    if record == _UNKNOWN:
-        return record  # a click or a conversion alone is no reason to remember anybody
     if isinstance(event, Click):
         return _with_click(record._replace(last_click_ms=max(record.last_click_ms, event.ts)), event.ts)
     return _with_conversion(record, event.ts)
@@ -143,9 +139,13 @@ def _with_signal(record: Signal, event: ContextSignal) -> Signal:
 
 
 def _with_decision(record: Signal, decision: Decided) -> Signal:
-    latest = (decision, *(Decided(*record[at : at + 4]) for at in range(_LATEST, len(record), 4)))
-    one, two, three, _ = sorted(latest, reverse=True)
-    return _with_use(Signal._make((*record[:_LATEST], *one, *two, *three)), decision)
+    if decision.at_ms > record.first:  # as nearly always
+        kept = record[:_LATEST] + decision + record[_LATEST:-4]
+    else:
+        latest = (decision, *(record[at : at + 4] for at in range(_LATEST, len(record), 4)))
+        one, two, three, _ = sorted(latest, reverse=True)
+        kept = (*record[:_LATEST], *one, *two, *three)
+    return _with_use(Signal._make(kept), decision)
 
 
 def _with_use(record: Signal, decision: Decided) -> Signal:
@@ -181,15 +181,16 @@ def _begins(record: Signal, event: AnyEvent) -> bool:
 
 def _leave(record: Signal) -> Signal:
     """Return what may have overtaken the next signal."""
-    return Signal._make((0, 0, 0, 0, UNSAID, 0, *record[_CONVERTED:]))
+    return Signal._make((0, 0, 0, UNSAID, 0, record.converted_ms, 0, *record[_LAST_CLICK:]))
 
 
 SIGNALS: Final = Kind(
     "signals",
     (ContextSignal, Decision, Click, Conversion, Order),
     lambda event: event.user,
-    _UNKNOWN,
+    Signal(),
     follow,
     begins_anew=_begins,
     leaves=_leave,
+    shows=Signal._fields.index("signal_key"),
 )

@@ -7,9 +7,12 @@ from stream_app.core import cells as layout
 from stream_app.core.processor import Partition, Span
 from stream_app.core.tally import Measure, Plan, name_of
 from stream_app.metrics.catalogue import MEASURES, PLAN
-from tests.core.test_processor import LATER, SMALL, logs
+from tests.core.test_processor import LATER, logs
+from tests.core.test_processor import SMALL as FULL
 from tests.timelines import rows
 
+SMALL = FULL._replace(max_slices=60)
+"""With room for every slice: which of them overflow depends on who asks for slices, and that on the catalogue."""
 NAMES = {measure.name for measure in MEASURES}
 CATALOGUES = st.permutations(MEASURES).flatmap(
     lambda measures: st.integers(1, len(measures)).map(lambda number: tuple(measures[:number]))
