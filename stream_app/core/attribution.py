@@ -213,7 +213,7 @@ class Attribution:
         """Credit the event, and let it change what grows by itself, whatever earned it or did not."""
         is_earned = credit(event)
         consent = event.consent
-        self.keeping.take(event, self._slice(event), is_personal=consent is None or consent.analytics)
+        self.keeping.take(event, self._slice, is_personal=consent is None or consent.analytics)
         return is_earned
 
     def _slice(self, event: Event) -> int:

@@ -4,7 +4,7 @@ Each event type has its entry of what it concerns: measures and histograms of th
 What no family of metrics reads costs nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from xxhash import xxh3_64_intdigest as digest
@@ -16,6 +16,7 @@ from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
 from stream_app.core.records import Change, Home, Kind, pack, unpack
 
+SliceOf = Callable[[AnyEvent], int]
 Tables = Mapping[Kind, Remembered[bytes]]
 _NOTHING: Final[tuple[Kind, ...]] = ()
 
@@ -37,37 +38,44 @@ class Keeping:
         """Say whether events of this type change anything here."""
         return of in self._kinds or of in self._types
 
-    def take(self, event: AnyEvent, slice_number: int, *, is_personal: bool) -> None:
-        """Add what grows with the event, whose slice is `slice_number`.
+    def take(self, event: AnyEvent, slice_of: SliceOf, *, is_personal: bool) -> None:
+        """Add what grows with the event. Its slice is asked for where something is at home in it, and only there.
 
-        Where `is_personal` is False nothing is kept that is.
+        For there is only so much room for slices. Where `is_personal` is False nothing is kept that is.
         """
         of = type(event)
         if of in self._types:
+            slice_number = slice_of(event)
             self._cells.add(event.ts, slice_number, of, event)
             self._bins.add(event.ts, slice_number, of, event)
         for kind in self._kinds.get(of, _NOTHING):
             if is_personal or not kind.is_personal:
-                self._change(kind, event, slice_number)
+                self._change(kind, event, slice_of)
 
-    def _change(self, kind: Kind, event: AnyEvent, slice_number: int) -> None:
+    def _change(self, kind: Kind, event: AnyEvent, slice_of: SliceOf) -> None:
         name = kind.key(event)
         if name is None:
             return
         key, table = digest(name.encode()) >> KEY_SHIFT, self._tables[kind]
         packed = table.get(key)
         home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
-        here = Home(pane_start(event.ts), slice_number)
-        if home is None or kind.begins_anew(before, event):
-            home, before = here, kind.blank
+        if home is not None and kind.begins_anew(before, event):
+            home, before = None, kind.leaves(before) if kind.leaves else kind.blank
         after = kind.change(before, event)
-        if kind.moves(before, event) and home != here:
-            self._grow(home, kind, Change(before, kind.blank))
-            home, before = here, kind.blank
-        elif after == before:
+        is_moving = home is not None and kind.moves(before, event)
+        if after == before and not is_moving:
             return
+        if home is None or is_moving:
+            here = Home(pane_start(event.ts), slice_of(event))
+            if home not in (None, here):
+                self._grow(home, kind, Change(before, kind.blank))
+                before = kind.blank
+            elif after == before:
+                return
+            home = here
         table.put(key, pack(home, after))
-        self._grow(home, kind, Change(before, after))
+        if before[: kind.shows] != after[: kind.shows]:
+            self._grow(home, kind, Change(before, after))
 
     def _grow(self, home: Home, kind: Kind, change: Change) -> None:
         self._cells.add(*home, kind, change)

@@ -56,12 +56,14 @@ class Kind(NamedTuple):
     `key` names the thing that an event is about (None: none of this kind). `blank` is a record of which nothing is
     known: a NamedTuple of integers with a default each, to which later versions may only append. `change` returns the
     record after the event, the same one where nothing changes. Where `begins_anew` says so the record is let go and the
-    event begins another under the same key, at home where that event is. Where `moves` says so it takes all it is along
-    to where the event is: so whoever was last seen in a window is at home in it, once. A record is kept for
+    event begins another under the same key, at home where that event is, with what `leaves` returns of the former:
+    nothing, by default, and otherwise what no measure or histogram reads yet. Where `moves` says so it takes all it is
+    along to where the event is: so whoever was last seen in a window is at home in it, once. A record is kept for
     `horizon_ms` of event time after its last change at least, unless there is no room.
 
-    Of somebody who denies analytics nothing that `is_personal` is kept. Who changes what an old record means counts
-    `version` up: the former ones are forgotten.
+    Where `shows` is a number, measures and histograms read the first so many fields alone: a change of others costs
+    little. Of somebody who denies analytics nothing that `is_personal` is kept. Who changes what an old record means
+    counts `version` up: the former ones are forgotten.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Kind(NamedTuple):
     change: Callable[[Any, Any], Any]
     begins_anew: Callable[[Any, Any], bool] = _never
     moves: Callable[[Any, Any], bool] = _never
+    leaves: Callable[[Any], Any] | None = None
+    shows: int | None = None
     horizon_ms: int = DAY_MS
     is_personal: bool = True
     version: int = 1

@@ -7,7 +7,21 @@ is a module with a `FAMILY`, named here. docs/adding-a-metric.md shows the way.
 from typing import Final
 
 from stream_app.core.tally import Plan
-from stream_app.metrics import attention, conversion, engagement, messages, offers, presence, relevance, visits, windows
+from stream_app.metrics import (
+    attention,
+    context_response,
+    conversion,
+    decisions,
+    engagement,
+    feedback,
+    messages,
+    offers,
+    presence,
+    reactions,
+    relevance,
+    visits,
+    windows,
+)
 
 FAMILIES: Final = (
     engagement.FAMILY,
@@ -18,6 +32,10 @@ FAMILIES: Final = (
     messages.FAMILY,
     offers.FAMILY,
     presence.FAMILY,
+    context_response.FAMILY,
+    decisions.FAMILY,
+    feedback.FAMILY,
+    reactions.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
