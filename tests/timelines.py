@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from producers import ledger
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.cells import OUTCOMES
@@ -13,6 +14,8 @@ from stream_app.metrics.catalogue import INDEX, MEASURES, PLAN
 T0 = 1_763_769_600_000
 """2025-11-22T00:00:00Z: the start of an hour."""
 LATER = T0 + 365 * 86_400_000
+CREDITED = (*ledger.MEASURES, "foreign_revenue_events")
+"""What attribution credits; what families of metrics add on top has tests of its own."""
 
 
 def at(seconds: float) -> int:
@@ -75,6 +78,6 @@ def rows(state: Partition) -> dict[tuple[str, int], dict[tuple[str, ...], Tally]
 
 
 def total(state: Partition) -> dict[str, int]:
-    """Return the sum of all cells by measure, zeros left out."""
+    """Return the sum of all cells by measure, zeros left out: those that were there before families kept records."""
     sums = Tally.total((t for by_slice in rows(state).values() for t in by_slice.values()), len(MEASURES))
-    return {name: sums[index] for name, index in INDEX.items() if sums[index]}
+    return {name: sums[INDEX[name]] for name in CREDITED if sums[INDEX[name]]}
