@@ -39,4 +39,5 @@ def incremental_share(ratio: Estimate) -> Estimate | None:
     """
     if ratio.low <= 0:
         return None
-    return Estimate(1 - 1 / ratio.value, ratio.n, 1 - 1 / ratio.low, 1 - 1 / ratio.high)
+    value, low, high = ((bound - 1) / bound for bound in (ratio.value, ratio.low, ratio.high))
+    return Estimate(value, ratio.n, low, high)
