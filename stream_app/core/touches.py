@@ -1,4 +1,4 @@
-"""Touches: what somebody last looked at or clicked, found by the user alone."""
+"""Who looked and clicked last: derived from what is remembered of impressions and clicks, never stored itself."""
 
 
 class LastTouches:
