@@ -7,7 +7,9 @@
 
 Everything is credited to the pane and slice of the *impression* (or of the session's first impression), so that a
 numerator never exceeds its denominator; such values settle until the windows have passed. What is not found, or found
-too late, is `unmatched`, never guessed. A click that overtakes its impression waits for it.
+too late, is `unmatched`, never guessed. A click that overtakes its impression waits for it. An order is known by its
+own id too: of several events that tell of it the one that arrives first counts, for everything, the others are counted
+apart.
 
 Consent: without `analytics` an event counts in totals and is joined by its decision alone; nothing is kept under the
 user or the session. Bots and tests are counted apart and leave no state.
@@ -34,6 +36,7 @@ from stream_app.core.events import (
     Impression,
     Order,
 )
+from stream_app.core.goals import PURCHASE, goal_bit
 from stream_app.core.histograms import Bins
 from stream_app.core.keeping import Keeping
 from stream_app.core.lists import NO_IMPRESSION, ListUnderWay
@@ -47,6 +50,8 @@ from stream_app.core.touches import LastTouches
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
 """How long an assignment speaks for a user whose events name no arm."""
+ORDER_HORIZON_MS: Final = 28 * 86_400_000
+"""How long an order id is taken."""
 RECORDS_SHARE: Final = 12
 """Of the impressions remembered, one in so many may be a record of each kind."""
 _NO_SESSION: Final = 0
@@ -104,6 +109,7 @@ class Joins:
     scores       session, surface and arm -> (pane, slice, impressions scored, their relevance), for a session's time
     sessions     user without session ids -> (last activity, start)
     arms         user                     -> (at, arm by number)
+    orders       order id                 -> (at,)
     records      per kind: thing          -> record with its home, packed
 
     Who looked and clicked last is derived from `impressions` and `clicks`, and forgotten with them: for that, the
@@ -131,6 +137,7 @@ class Joins:
         self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4))
         self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
+        self.orders = table("orders", ORDER_HORIZON_MS, max(1, capacity // RECORDS_SHARE))
         records = max(1, capacity // RECORDS_SHARE)
         self.records: dict[Kind, Remembered[bytes]] = {
             kind: Remembered(kind.table, Bound(records, kind.horizon_ms), packed_at) for kind in kinds
@@ -141,7 +148,7 @@ class Joins:
         """All tables, in a fixed order."""
         return (
             self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.scores, self.sessions,
-            self.arms, *self.records.values(),
+            self.arms, self.orders, *self.records.values(),
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
@@ -157,6 +164,7 @@ class Joins:
         yield self.sessions, watermark_ms - rules.session_gap_ms
         yield self.scores, watermark_ms - rules.session_gap_ms
         yield self.arms, watermark_ms - ARM_HORIZON_MS
+        yield self.orders, watermark_ms - ORDER_HORIZON_MS
         for kind, records in self.records.items():
             yield records, watermark_ms - kind.horizon_ms
 
@@ -169,7 +177,7 @@ class Attribution:
         self.joins = joins
         self.slices = slices
         self.cells = cells
-        self.keeping = Keeping(joins.records, cells, bins)
+        self.keeping = Keeping(joins.records, cells, bins, rules.currency)
         self._add = cells.add
         self._shown = cells.gathered(Occasion.IMPRESSION)
         self._begun = cells.gathered(Occasion.SESSION)
@@ -197,7 +205,8 @@ class Attribution:
             Order: self._order,
             Assignment: self._assignment,
         }
-        return {of: partial(self._keep, credit) if of in self.keeping else credit for of, credit in credit_of.items()}
+        kept = {of: partial(self._keep, credit) if of in self.keeping else credit for of, credit in credit_of.items()}
+        return kept | {Order: partial(self._once, kept[Order])}
 
     def exclude(self, event: AnyEvent) -> bool:
         """Count an event of a bot or a test apart."""
@@ -215,6 +224,15 @@ class Attribution:
         consent = event.consent
         self.keeping.take(event, self._slice, is_personal=consent is None or consent.analytics)
         return is_earned
+
+    def _once(self, credit: Callable[..., bool], event: Order) -> bool:
+        """Credit an order, unless an event that arrived before told of the same one."""
+        key = digest(event.order.encode()) >> KEY_SHIFT
+        if key in self.joins.orders:
+            self._add(event.ts, self._slice(event), Occasion.REPEATED_ORDER, event)
+            return True
+        self.joins.orders.put(key, (event.ts,))
+        return credit(event)
 
     def _slice(self, event: Event) -> int:
         arm: str | None = event.arm
@@ -266,6 +284,7 @@ class Attribution:
             if exposure not in exposures.newer and exposure not in exposures.older:
                 exposures.put(exposure, place)
                 self._begun[place].append(event)
+                self.keeping.expose(event, number)
         else:
             user, exposure = _NO_USER, _NO_SESSION
         # What is looked up anew for each impression (an inherited arm, a session derived from the time since the last
@@ -366,7 +385,7 @@ class Attribution:
             key = digest(event.decision.encode()) >> KEY_SHIFT
             if event.item is not None:
                 key = _pair(key, event.item)
-        return self._convert(event, key, event.value_minor, event.currency)
+        return self._convert(event, key, event.value_minor, event.currency, event.goal)
 
     def _order(self, event: Order) -> bool:
         quoted = next((line for line in event.lines if line.decision is not None), None)
@@ -374,9 +393,9 @@ class Attribution:
         if quoted is not None and quoted.decision is not None:
             key = _pair(digest(quoted.decision.encode()) >> KEY_SHIFT, quoted.item)
         net = max(0, event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0))
-        return self._convert(event, key, net, event.currency)
+        return self._convert(event, key, net, event.currency, PURCHASE)
 
-    def _convert(self, event: Event, key: int | None, value_minor: int | None, currency: str | None) -> bool:
+    def _convert(self, event: Event, key: int | None, value_minor: int | None, currency: str | None, goal: str) -> bool:
         record = self._earned(event, key)
         if record is None:
             return False
@@ -388,10 +407,10 @@ class Attribution:
         elif value_minor:
             earned_minor = value_minor
             self._add(at, number, Occasion.REVENUE, earned_minor)
-        self._grow(exposure, conversions=1, revenue_minor=earned_minor)
+        self._grow(exposure, conversions=1, revenue_minor=earned_minor, goals=goal_bit(goal))
         return True
 
-    def _grow(self, key: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0) -> None:
+    def _grow(self, key: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0, goals: int = 0) -> None:
         """Let an exposure grow, unless it is forgotten or was never to be kept."""
         known = self.joins.exposures.get(key) if key else None
         if known is None:
@@ -403,6 +422,7 @@ class Attribution:
             before.clicks + clicks,
             before.conversions + conversions,
             before.revenue_minor + revenue_minor,
+            before.goals | goals,
         )
         self.joins.exposures.put(key, after)
         self._add(before.at_ms, before.slice_number, Occasion.EXPOSURE, Change(before, after))

@@ -10,7 +10,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core.aggregation import Cells
-from stream_app.core.events import EVENT_TYPES, AnyEvent, Event
+from stream_app.core.events import EVENT_TYPES, AnyEvent, Event, Impression
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
@@ -24,14 +24,17 @@ _NOTHING: Final[tuple[Kind, ...]] = ()
 class Keeping:
     """Changes records and adds what grows with them to `cells` and `bins`. Mutable state: the tables of the records."""
 
-    __slots__ = ("_bins", "_cells", "_kinds", "_tables", "_types")
+    __slots__ = ("_bins", "_cells", "_currency", "_exposed", "_kinds", "_tables", "_types")
 
-    def __init__(self, tables: Tables, cells: Cells, bins: Bins) -> None:
+    def __init__(self, tables: Tables, cells: Cells, bins: Bins, currency: str) -> None:
+        """`currency` is the reporting currency."""
         self._tables = tables
+        self._currency = currency
         self._cells = cells
         self._bins = bins
         kinds = {of: tuple(kind for kind in tables if of in kind.on) for of in EVENT_TYPES}
         self._kinds = {of: concerned for of, concerned in kinds.items() if concerned}
+        self._exposed = tuple(kind for kind in tables if kind.on_exposure)
         self._types = {of for of in EVENT_TYPES if cells.grows_on(of) or bins.grows_on(of)}
 
     def __contains__(self, of: type[Event]) -> bool:
@@ -52,6 +55,14 @@ class Keeping:
             if is_personal or not kind.is_personal:
                 self._change(kind, event, slice_of)
 
+    def expose(self, impression: Impression, slice_number: int) -> None:
+        """Add what grows with the impression by which a session begins to see a surface; not without analytics."""
+        for kind in self._exposed:
+            self._change(kind, impression, lambda _: slice_number)
+
+    def _is_abroad(self, event: AnyEvent) -> bool:
+        return getattr(event, "currency", None) not in (None, self._currency)
+
     def _change(self, kind: Kind, event: AnyEvent, slice_of: SliceOf) -> None:
         name = kind.key(event)
         if name is None:
@@ -61,7 +72,8 @@ class Keeping:
         home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
         if home is not None and kind.begins_anew(before, event):
             home, before = None, kind.leaves(before) if kind.leaves else kind.blank
-        after = kind.change(before, event)
+        change = kind.change if kind.change_abroad is None or not self._is_abroad(event) else kind.change_abroad
+        after = change(before, event)
         is_moving = home is not None and kind.moves(before, event)
         if after == before and not is_moving:
             return

@@ -24,13 +24,17 @@ from stream_app.core.panes import DAY_MS
 
 
 class Exposure(NamedTuple):
-    """One session at one surface, in one arm; at home in the pane and slice of its first impression there."""
+    """One session at one surface, in one arm; at home in the pane and slice of its first impression there.
+
+    `goals` has the bits (`core.goals`) of those that it reached.
+    """
 
     at_ms: int
     slice_number: int
     clicks: int = 0
     conversions: int = 0
     revenue_minor: int = 0
+    goals: int = 0
 
 
 class Scores(Struct, frozen=True, gc=False):
@@ -61,6 +65,10 @@ class Kind(NamedTuple):
     along to where the event is: so whoever was last seen in a window is at home in it, once. A record is kept for
     `horizon_ms` of event time after its last change at least, unless there is no room.
 
+    With `on_exposure`, the impressions with which a session begins to see a surface change the record too: they are
+    rare, and say who was there. An event whose money is in another currency than the reporting one changes the record
+    by `change_abroad`, where there is one: two currencies are never added.
+
     Where `shows` is a number, measures and histograms read the first so many fields alone: a change of others costs
     little. Of somebody who denies analytics nothing that `is_personal` is kept. Who changes what an old record means
     counts `version` up: the former ones are forgotten.
@@ -75,6 +83,8 @@ class Kind(NamedTuple):
     moves: Callable[[Any, Any], bool] = _never
     leaves: Callable[[Any], Any] | None = None
     shows: int | None = None
+    change_abroad: Callable[[Any, Any], Any] | None = None
+    on_exposure: bool = False
     horizon_ms: int = DAY_MS
     is_personal: bool = True
     version: int = 1

@@ -29,6 +29,7 @@ class Occasion(IntEnum):
     SCORES = 8
     EXCLUDED = 9
     OTHER = 10
+    REPEATED_ORDER = 11
 
 
 NAME_BITS: Final = 24

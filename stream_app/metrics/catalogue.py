@@ -9,16 +9,20 @@ from typing import Final
 from stream_app.core.tally import Plan
 from stream_app.metrics import (
     attention,
+    carts,
     context_response,
     conversion,
     decisions,
     engagement,
     feedback,
+    goals,
     messages,
     offers,
+    order_value,
     presence,
     reactions,
     relevance,
+    spending,
     visits,
     windows,
 )
@@ -36,6 +40,10 @@ FAMILIES: Final = (
     decisions.FAMILY,
     feedback.FAMILY,
     reactions.FAMILY,
+    goals.FAMILY,
+    order_value.FAMILY,
+    spending.FAMILY,
+    carts.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)

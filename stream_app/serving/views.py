@@ -11,7 +11,6 @@ from stream_app.core.cells import OUTCOMES
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import DIMENSIONS, OTHER, Slice
 from stream_app.core.tally import Histogram, add_into
-from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
@@ -29,7 +28,7 @@ from stream_app.serving.snapshot import (
 from stream_app.serving.sums import ALL, Sums
 from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import contrast, lower
+from stream_app.statistics.lowering import CONTRASTED, contrast, lower
 
 MAX_PAIRS: Final = 200
 """Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""
@@ -349,13 +348,15 @@ def _since(states: Iterable[PartitionState]) -> Since:
 def _contrasts(
     asked: Sequence[Metric], index: Mapping[str, int], rows: Pairs, not_yet: Sequence[str]
 ) -> Iterable[Contrast]:
-    metrics = [metric for metric in asked if isinstance(metric.method, Proportion) and metric.name not in not_yet]
+    metrics = [metric for metric in asked if isinstance(metric.method, CONTRASTED) and metric.name not in not_yet]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
             tally, base = rows.get((surface, arm)), rows.get((surface, against))
             if tally is None or base is None:
                 continue
             for metric in metrics:
+                if surface != ALL and "surface" not in metric.dimensions:
+                    continue
                 yield Contrast(surface, metric.name, arm, against, contrast(metric, tally, base, index))
 
 

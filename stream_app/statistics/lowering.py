@@ -4,6 +4,7 @@ One function per method of `metrics.methods`, in one table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from stream_app.core.quantile_sketch import QuantileSketch
@@ -25,6 +26,7 @@ from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
 from stream_app.statistics.estimates import Z_95, Estimate, student
 from stream_app.statistics.heavy_tails import log_mean
+from stream_app.statistics.lifts import lift
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
@@ -71,8 +73,11 @@ def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int], bins: 
 def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
     """Return how many times as high `metric` is in `tally` as in `base`; None = not enough data.
 
-    Only for proportions; a mean has no ratio here (None).
+    For the methods that are CONTRASTED, else None: proportions by the log interval of `risk_ratio`, means by the delta
+    method in logs of `lift`. Both are for one look at a fixed time.
     """
+    if isinstance(metric.method, Mean | ClusteredMean):
+        return _contrast_of_means(metric, Counted(tally, index), Counted(base, index))
     if not isinstance(metric.method, Proportion):
         return None
     x1, n1, x0, n0 = (
@@ -85,11 +90,45 @@ def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: M
     return risk_ratio(x1, n1, x0, n0)
 
 
+CONTRASTED: Final = (Proportion, Mean, ClusteredMean)
+"""The methods whose metrics can be compared between arms."""
+
+
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
 def _is_within(metric: Metric, value: float) -> bool:
     return (metric.lowest is None or metric.lowest <= value) and (metric.highest is None or value <= metric.highest)
+
+
+def _contrast_of_means(metric: Metric, counted: Counted, base: Counted) -> Estimate | None:
+    method = metric.method
+    assert isinstance(method, Mean | ClusteredMean)
+    of, against = (LOWERED[type(method)](method, each, metric) for each in (counted, base))
+    if of is None or against is None or min(of.n, against.n) < metric.at_least:
+        return None
+    if not (_is_within(metric, of.value) and _is_within(metric, against.value)):
+        return None
+    moments = _moments if isinstance(method, Mean) else _moments_of_clusters
+    found = lift(moments(method, counted), moments(method, base))  # type: ignore[arg-type]  # each with its own method
+    if found is None or found.high == inf:
+        return None  # an arm without any, or hardly any evidence
+    return Estimate(1 + found.value, of.n + against.n, 1 + found.low, 1 + found.high)
+
+
+def _moments(method: Mean, counted: Counted) -> Moments:
+    """Return the sums of amounts, each a cluster of one, in units in which all are integers."""
+    count, total, squares = (counted.amount(sum_) for sum_ in (method.count, method.total, method.squares))
+    unit = method.squares_scale
+    return Moments(count, total * unit, count, squares * unit * method.scale**2, count, total * unit)
+
+
+def _moments_of_clusters(method: ClusteredMean, counted: Counted) -> Moments:
+    """Return the sums over clusters, in units in which all are integers."""
+    number, squares, counts_squared, products = map(counted.amount, method.clusters)
+    total, count = counted.amount(method.total), counted.amount(method.count)
+    unit = method.squares_scale
+    return Moments(number, total * unit, count, squares * unit * method.scale**2, counts_squared, products * unit)
 
 
 def _proportion(method: Proportion, counted: Counted, _: Metric) -> Estimate | None:

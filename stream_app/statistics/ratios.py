@@ -1,4 +1,4 @@
-"""How many times as likely: the ratio of two proportions."""
+"""How many times as likely, or as much: the ratio of two proportions, and the share of the larger one that it means."""
 
 from math import exp, sqrt
 
@@ -27,3 +27,17 @@ def risk_ratio(successes: int, trials: int, base_successes: int, base_trials: in
     )
     factor = exp(Z_95 * sqrt(variance))
     return Estimate(value, trials + base_trials, value / factor, value * factor)
+
+
+def incremental_share(ratio: Estimate) -> Estimate | None:
+    """Return which share of an arm's amount is there because of what it gets: (T - C) / T = 1 - 1 / (T/C).
+
+    `ratio` is T/C with its interval, as of revenue per user between arms; since the function grows with it, the bounds
+    are those of the ratio carried over. Negative where the arm has less than the other. None where the ratio's interval
+    reaches 0: then there is no lower bound. Causal for randomised arms alone; unlike the share of revenue *credited* to
+    what was recommended, which is large also where recommendations change nothing.
+    """
+    if ratio.low <= 0:
+        return None
+    value, low, high = ((bound - 1) / bound for bound in (ratio.value, ratio.low, ratio.high))
+    return Estimate(value, ratio.n, low, high)

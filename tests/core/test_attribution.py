@@ -242,3 +242,18 @@ def test_other_events_are_counted_as_such() -> None:
     state = partition()
     feed(state, PageView(id="p", ts=at(0), user="u1", page="/"))
     assert (total(state), outcomes(state)) == ({"other_events": 1}, {"counted": 1})
+
+
+def test_an_order_id_earns_once() -> None:
+    """Of three events of one order id the first to arrive is credited; the others are counted, and earn nothing."""
+    state = partition()
+    told = [order(9 + n, total_minor=100 + n, order="same", id=f"e{n}") for n in range(3)]
+    feed(state, impression(0), *told)
+    assert (outcomes(state), total(state)["conversions"], total(state)["revenue_minor"]) == ({"counted": 4}, 1, 100)
+
+
+def test_an_order_id_is_taken_also_where_it_earned_nothing() -> None:
+    """An order that was unmatched is not matched by being told again."""
+    state = partition()
+    feed(state, order(0, order="same", id="a"), impression(5), order(9, order="same", id="b"))
+    assert (outcomes(state), total(state).get("conversions", 0)) == ({"counted": 2, "unmatched": 1}, 0)

@@ -1,5 +1,6 @@
 """Records of every kind, and histograms: what they add, and that nothing but the log decides it."""
 
+from operator import attrgetter
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.attribution import Rules
 from stream_app.core.cells import unpack_rows
-from stream_app.core.events import AnyEvent, Consent, PageView, Search
+from stream_app.core.events import AnyEvent, Consent, Conversion, Impression, PageView, Search
 from stream_app.core.histograms import bin_key, read_key
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.processor import Partition, Span
@@ -19,6 +20,7 @@ from stream_app.core.tally import Histogram, Measure, Plan
 
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS
 GAP_MS = 1_800_000
+NO = Consent(analytics=False)
 
 
 class Visit(NamedTuple):
@@ -152,6 +154,55 @@ def test_who_moves_is_counted_once(views: list[PageView], panes: int) -> None:
         for (amount,) in (unpack_rows(rows) if isinstance(rows, bytes) else rows).values()
     )
     assert len({event.user for event in views if event.ts >= start}) == present
+
+
+class Spent(NamedTuple):
+    """Who was there, and what they spent, by currency."""
+
+    shown: int = 0
+    minor: int = 0
+    abroad: int = 0
+
+
+SPENT = Kind(
+    "spent",
+    (Conversion,),
+    lambda event: event.user,
+    Spent(),
+    lambda spent, event: (
+        spent._replace(shown=spent.shown + 1)
+        if isinstance(event, Impression)
+        else spent._replace(minor=spent.minor + (event.value_minor or 0))
+    ),
+    change_abroad=lambda spent, event: spent._replace(abroad=spent.abroad + 1),
+    on_exposure=True,
+)
+SPENT_MEASURES = tuple(Measure(name, "", "", SPENT, growth(attrgetter(name))) for name in Spent._fields)
+
+
+def test_money_of_abroad_changes_a_record_in_its_own_way() -> None:
+    """A value in another currency than the reporting one, or in none, is told apart from its own."""
+    state = Partition(Plan.of(SPENT_MEASURES), Rules(currency="CHF"))
+    paid = [
+        Conversion(id=str(n), ts=T0, user="u", goal="g", value_minor=minor, currency=currency)
+        for n, (minor, currency) in enumerate([(5, "CHF"), (70, "EUR"), (900, None)])
+    ]
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in paid])])
+    assert [0, 905, 1] == next(iter(state.cells.panes[T0].values()))
+
+
+def test_a_record_may_begin_with_an_exposure() -> None:
+    """Of five impressions the two with which sessions begin to see a surface change it; without analytics none does."""
+    state = Partition(Plan.of(SPENT_MEASURES), Rules())
+    seen = [("s", "home"), ("s", "home"), ("s", "search"), ("s", "home")]
+    shown = [
+        Impression(id=str(n), ts=T0, user="u", session=session, surface=surface, decision="d", item=str(n), position=1)
+        for n, (session, surface) in enumerate(seen)
+    ]
+    denied = Impression(id="no", ts=T0, user="w", session="z", decision="e", item="i", position=1, consent=NO)
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in (*shown, denied)])])
+    assert [2] == [tally[0] for tally in state.cells.panes[T0].values() if any(tally)]
+    assert 1 == len(state.joins.records[SPENT])
 
 
 def test_without_consent_nothing_personal_is_kept() -> None:

@@ -14,11 +14,14 @@ import pytest
 
 from producers.world import World
 from stream_app.core.events import AnyEvent, Click, Conversion, Order
+from stream_app.core.records import Kind
 from stream_app.core.tally import Tally
 from tests.timelines import INDEX, MEASURES, T0, conversion, feed, impression, outcomes, partition, rows, total
 
 LATENESS_MS = 300_000
-BY_SESSION = [index for name, index in INDEX.items() if "session" in name]
+BY_SESSION = [index for name, index in INDEX.items() if "session" in name and not isinstance(MEASURES[index].on, Kind)]
+BY_RECORD = [index for index, measure in enumerate(MEASURES) if isinstance(measure.on, Kind)]
+"""Where a record is at home may depend on which of its events arrived first; how much there is, may not."""
 
 
 def shuffled(events: list[AnyEvent], chance: random.Random) -> list[AnyEvent]:
@@ -44,11 +47,11 @@ def cells(events: list[AnyEvent]) -> tuple[dict[str, int], dict[Any, Any], dict[
     by_session: dict[Any, Tally] = {}
     for where, by_slice in rows(state).items():
         for slice_, tally in by_slice.items():
-            kept = [0 if index in BY_SESSION else amount for index, amount in enumerate(tally)]
+            kept = [0 if index in {*BY_SESSION, *BY_RECORD} else amount for index, amount in enumerate(tally)]
             by_impression[where, slice_] = kept
-            own = Tally(amount - rest for amount, rest in zip(tally, kept, strict=True))
-            key = slice_[:2]
-            by_session[key] = by_session.get(key, Tally.zero(len(MEASURES))) + own
+            for key, indices in ((slice_[:2], BY_SESSION), (slice_[1], BY_RECORD)):
+                own = Tally(amount if index in indices else 0 for index, amount in enumerate(tally))
+                by_session[key] = by_session.get(key, Tally.zero(len(MEASURES))) + own
     return outcomes(state), {key: tally for key, tally in by_impression.items() if any(tally)}, by_session
 
 

@@ -1,13 +1,15 @@
 """Lowering: every method, and every metric of the catalogue, from tallies to estimates."""
 
-from math import log1p, sqrt
-from typing import get_args
+from math import exp, log, log1p, sqrt
+from typing import Any, get_args
 
 import pytest
 from scipy import stats
 
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS
 from stream_app.metrics.methods import (
+    ClusteredMean,
+    Clusters,
     Count,
     LogMean,
     Mean,
@@ -19,11 +21,12 @@ from stream_app.metrics.methods import (
     WeightedProportion,
 )
 from stream_app.metrics.metric import Metric
-from stream_app.statistics.estimates import Estimate, student
+from stream_app.statistics.estimates import Z_95, Estimate, student
 from stream_app.statistics.lowering import LOWERED, contrast, lower
 from stream_app.statistics.proportions import wilson
-from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.ratios import incremental_share, risk_ratio
 from stream_app.statistics.surveys import net_promoter_score
+from tests.statistics.frozen import ORACLES
 
 METRIC = {metric.name: metric for metric in METRICS}
 
@@ -219,11 +222,70 @@ def test_a_contrast_is_the_risk_ratio_of_two_tallies() -> None:
     assert risk_ratio(69, 10_000, 46, 10_000) == contrast(METRIC["ctr"], one, base, INDEX)
 
 
-def test_there_is_no_contrast_without_data_or_for_a_mean() -> None:
-    """An arm that saw nothing cannot be compared, and a mean has no risk ratio."""
+def test_there_is_no_contrast_without_data() -> None:
+    """An arm that saw nothing cannot be compared, nor one whose measures contradict each other, nor a quantile."""
     one = tally(impressions=10, clicks=6, scored_impressions=10, relevance_micros=5)
-    assert [None, None, None] == [
+    assert [None] * 4 == [
         contrast(METRIC["ctr"], one, tally(), INDEX),
         contrast(METRIC["ctr"], tally(impressions=1, clicks=2), one, INDEX),
-        contrast(METRIC["relevance"], one, one, INDEX),
+        contrast(METRIC["aov"], tally(orders=2, order_net_minor=8, order_net_squares=40), tally(orders=2), INDEX),
+        contrast(METRIC["order_value_median"], one, one, INDEX),
     ]
+
+
+@pytest.mark.parametrize("frozen", ORACLES["lifts"])
+@pytest.mark.parametrize(("scale", "squares_scale"), [(1, 1), (100, 10_000), (1_000, 1)])
+def test_a_contrast_of_clustered_means_is_that_of_gbstats(
+    frozen: dict[str, Any], scale: int, squares_scale: int
+) -> None:
+    """Value and standard error of the relative difference are gbstats', however amounts are stored."""
+    names = ("number", "total", "count", "squares", "count_squares", "products")
+    method = ClusteredMean(
+        "total", "count", Clusters("number", "squares", "count_squares", "products"), scale, squares_scale
+    )
+    stored = (1, scale, 1, squares_scale, 1, scale)
+    one, base = ([n * of for n, of in zip(frozen[arm], stored, strict=True)] for arm in ("treated", "base"))
+    found = contrast(declared(method), one, base, {name: at for at, name in enumerate(names)})
+    assert found is not None
+    error = log(found.high / found.low) / 2 / Z_95
+    assert (pytest.approx(1 + frozen["value"], rel=1e-9), pytest.approx(frozen["standard_error"], rel=1e-9)) == (
+        found.value,
+        error * found.value,
+    )
+
+
+def test_a_contrast_of_means_by_hand() -> None:
+    """Orders of 10.00 and 30.00 against two of 10.00: twice as high, log 2 -+ 1.96 sqrt(v) with v = 2 / 2 / 2^2."""
+    one = tally(orders=2, order_net_minor=4_000, order_net_squares=1_000**2 + 3_000**2)
+    base = tally(orders=2, order_net_minor=2_000, order_net_squares=2 * 1_000**2)
+    found = contrast(METRIC["aov"], one, base, INDEX)
+    assert found is not None
+    # Variance of the amounts 200 (in 10.00^2: 2), of their mean half of it, relative to the squared mean a quarter.
+    factor = exp(Z_95 * sqrt(2 / 2 / 4))
+    assert pytest.approx((2.0, 2.0 / factor, 2.0 * factor)) == (found.value, found.low, found.high)
+    assert 4 == found.n
+
+
+def test_more_orders_lower_their_average_and_are_good_news() -> None:
+    """Half again as many orders, the new ones small: AOV falls by a sixth, revenue per user rises by a quarter."""
+    sold = {"personalized": [40_00] * 100 + [20_00] * 50, "holdout": [40_00] * 100}
+    one, base = (
+        tally(
+            orders=len(values),
+            order_net_minor=sum(values),
+            order_net_squares=sum(v * v for v in values),
+            user_days=1_000,
+            user_day_revenue_minor=sum(values),
+            user_day_revenue_squares=sum(v * v for v in values),
+        )
+        for values in sold.values()
+    )
+    found = [contrast(METRIC[name], one, base, INDEX) for name in ("aov", "revenue_per_user")]
+    assert [pytest.approx(5 / 6), pytest.approx(1.25)] == [each.value for each in found if each is not None]
+
+
+def test_the_incremental_share_is_carried_over() -> None:
+    """Of 1.25 (1.00 to 2.00) times as much a fifth is incremental (0 to a half); of less than 1, less than 0."""
+    assert Estimate(0.2, 9, 0.0, 0.5) == incremental_share(Estimate(1.25, 9, 1.0, 2.0))
+    assert Estimate(-1.0, 9, -3.0, 0.0) == incremental_share(Estimate(0.5, 9, 0.25, 1.0))
+    assert None is incremental_share(Estimate(0.5, 9, 0.0, 1.0))
