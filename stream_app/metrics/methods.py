@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
+from stream_app.metrics.list_methods import ListMethod
+
 
 class Term(NamedTuple):
     """A measure in a sum: added (1) or subtracted (-1)."""
@@ -208,4 +210,5 @@ Method = (
     | NetScore
     | WeightedProportion
     | Quantile
+    | ListMethod
 )  # fmt: skip

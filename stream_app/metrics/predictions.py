@@ -9,15 +9,20 @@ under the ROC curve with a small, known error. The 15 coarser bins of the calibr
 """
 
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
 from math import exp, log
 from operator import sub
 from typing import Final, NamedTuple
 
+from stream_app.core.lists import Stated
 from stream_app.metrics.fixed_point import MICROS, NANOS, nanos
 
 SCORE_BINS: Final = 200
 CALIBRATION_BINS: Final = 15
 
+_SEEN, _CLICKED, _PREDICTED = 100, 300, 500
+"""In the bins: the sums from 0; impressions and clicks by score bin; predictions in nanos by calibration bin."""
 _TWICE: Final = 2 * NANOS
 _CLIP: Final = 1_000
 """Log loss is that of at least a millionth: a certainty that fails costs much, not infinitely much."""
@@ -79,6 +84,54 @@ def score_bin(predicted: int) -> int:
     return bisect_right(_EDGES, predicted)
 
 
+def score_bin_from(logit: float) -> int:
+    """Return the number of the score bin that begins at `logit`, a multiple of 0.1 within 9.9 of 0."""
+    return round(10 * logit) + SCORE_BINS // 2
+
+
 def calibration_bin(bin_: int) -> int:
     """Return the number of the calibration bin, from 0 to 14, that a score bin is part of."""
     return min(max((bin_ - _FIRST_EDGE + 9) // 10, 0), CALIBRATION_BINS - 1)
+
+
+def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
+    """Return what predictions add to the bins, each so many times: sums, and by score and calibration bin."""
+    grown: defaultdict[int, int] = defaultdict(int)
+    n = predicted = briers = squares = losses = loss_squares = 0
+    for (probable, is_click), times in stated.items():
+        bin_ = bisect_right(_EDGES, probable)
+        if is_click:
+            grown[_CLICKED + bin_] += times
+            for place, amount in enumerate(click_growth(probable)):
+                grown[place] += amount * times
+            continue
+        grown[_SEEN + bin_] += times
+        grown[_PREDICTED + calibration_bin(bin_)] += probable * times
+        # `contribution`, written out: most events come here.
+        loss = -log((NANOS - min(max(probable, _CLIP), NANOS - _CLIP)) / NANOS)
+        brier = (2 * probable * probable + NANOS) // _TWICE
+        n += times
+        predicted += probable * times
+        briers += brier * times
+        squares += (brier * brier + MICROS // 2) // MICROS * times
+        losses += int(loss * NANOS + 0.5) * times
+        loss_squares += int(loss * loss * NANOS + 0.5) * times
+    for place, amount in enumerate((n, 0, predicted, briers, squares, losses, loss_squares)):
+        grown[place] += amount
+    return grown
+
+
+def sums_of(bins: Mapping[int, int]) -> PredictionSums:
+    """Read the sums off the bins."""
+    return PredictionSums(*(bins.get(place, 0) for place in range(len(PredictionSums._fields))))
+
+
+def seen_and_clicked(bins: Mapping[int, int]) -> tuple[list[int], list[int]]:
+    """Read impressions and clicks by score bin off the bins."""
+    seen, clicked = ([bins.get(first + bin_, 0) for bin_ in range(SCORE_BINS)] for first in (_SEEN, _CLICKED))
+    return seen, clicked
+
+
+def predicted_nanos(bins: Mapping[int, int]) -> list[int]:
+    """Read the sums of predictions by calibration bin off the bins."""
+    return [bins.get(_PREDICTED + bin_, 0) for bin_ in range(CALIBRATION_BINS)]
