@@ -17,7 +17,7 @@ from math import log2
 from operator import sub
 from typing import Final, NamedTuple
 
-from stream_app.core.lists import MOST_POSITIONS, ClickedList
+from stream_app.core.followed import MOST_POSITIONS, ClickedList
 from stream_app.core.records import Change
 from stream_app.metrics.fixed_point import MICROS, PICOS, divided
 

@@ -19,7 +19,7 @@ from math import log
 from operator import add, sub
 from typing import Final, NamedTuple
 
-from stream_app.core.lists import Stated
+from stream_app.core.followed import Stated
 from stream_app.metrics.fixed_point import MICROS, NANOS, divided, nanos
 
 WEIGHT_CAP: Final = 20

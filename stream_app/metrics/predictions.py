@@ -15,7 +15,7 @@ from math import exp, log
 from operator import sub
 from typing import Final, NamedTuple
 
-from stream_app.core.lists import Stated
+from stream_app.core.followed import Stated
 from stream_app.metrics.fixed_point import MICROS, NANOS, nanos
 
 SCORE_BINS: Final = 200

@@ -1,6 +1,6 @@
 """Ranking quality: whether what people clicked stood where they look, and what the order of lists did to it.
 
-A list is a decision: what of it was seen and clicked, at home in the pane of its first impression (core/lists.py). An
+A list is a decision: what of it was seen and clicked, at home in the pane of its first impression (core/followed). An
 item that is seen again, or clicked again, changes nothing; an item counts at the position where it was seen first.
 Positions beyond 64 are no part of a list, nor are impressions later than 30 minutes to an hour after the first.
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stream_app.core.events import Decision
-from stream_app.core.lists import ITEM_BINS
+from stream_app.core.followed import ITEM_BINS
 from stream_app.core.tally import Measure, Occasion, Spread
 from stream_app.metrics import clicked_lists
 from stream_app.metrics.list_methods import AgainstReference, AtPosition, Distinct, OfLists, Told
@@ -90,8 +90,8 @@ def _at(k: int) -> tuple[Metric, ...]:
             "ndcg", "nDCG", Told.NDCG,
             ("How near to the top the clicks were, against the same clicks in the best order: 1 is all at the top, 0 "
             "no click."),
-            (f"mean over all lists of sum of 1/log2(p + 1) over clicked p <= {k}, over that of the list's clicks at the "
-            "top"),
+            (f"mean over all lists of sum of 1/log2(p + 1) over clicked p <= {k}, over that of the list's clicks at "
+            "the top"),
             "The ideal has only the clicks there were, not those a better choice would have got. Lists without a click "
             "count as 0: popular figures leave them out and are several times as high. " + _SEES,
         ),

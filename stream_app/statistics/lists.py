@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from math import exp, log, sqrt
 from typing import Any, Final
 
-from stream_app.core.lists import ITEM_BINS
+from stream_app.core.followed import ITEM_BINS
 from stream_app.metrics import clicked_lists, off_policy, predictions
 from stream_app.metrics.list_methods import (
     AgainstReference,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.core.lists import EMPTY, ClickedList
+from stream_app.core.followed import EMPTY, ClickedList
 from stream_app.metrics.clicked_lists import ListSums, contribution, growth
 from stream_app.metrics.fixed_point import MICROS
 

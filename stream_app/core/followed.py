@@ -63,7 +63,7 @@ def listed_at(packed: bytes) -> int:
     return int.from_bytes(packed[:8])
 
 
-class Lists:
+class FollowedLists:
     """Follows lists and gathers what grows with them in `bins`. Mutable state: the table, decision -> packed list.
 
     Packed are the home (pane, slice of surface and arm), the two masks, and of each item a tag of 32 bits, its position
