@@ -21,6 +21,8 @@ import msgspec
 from stream_app.core.events import Event
 from stream_app.core.panes import DAY_MS
 
+from msgspec import Struct
+
 
 class Exposure(NamedTuple):
     """One session at one surface, in one arm; at home in the pane and slice of its first impression there."""
@@ -32,7 +34,7 @@ class Exposure(NamedTuple):
     revenue_minor: int = 0
 
 
-class Scores(NamedTuple):
+class Scores(Struct, frozen=True, gc=False):
     """By how much the sums over sessions grow with what one was shown: the session itself, and three products.
 
     Of a session's sum of relevance and its number of scored impressions: sum squared (in millionths), number squared,
