@@ -70,7 +70,7 @@ class FollowedLists:
     and what was stated of it: 28 bytes and 13 for each item.
     """
 
-    __slots__ = ("_changes", "_choices", "_items", "_predictions", "_table", "are_followed")
+    __slots__ = ("_changes", "_choices", "_items", "_predictions", "_table", "is_needed")
 
     def __init__(self, table: Remembered[bytes], bins: Bins) -> None:
         self._table = table
@@ -79,7 +79,7 @@ class FollowedLists:
         self._choices = bins.gathered(Occasion.CHOICE)
         self._items = bins.gathered(Occasion.SHOWN_ITEM)
         followed = (Occasion.LIST, Occasion.PREDICTION, Occasion.CHOICE, Occasion.SHOWN_ITEM)
-        self.are_followed = any(map(bins.grows_on, followed))
+        self.is_needed = any(map(bins.grows_on, followed))
 
     def take(
         self,

@@ -247,6 +247,7 @@ class Partition:
             # Here the events are still in the processor's cache, and after it their memory is used again.
             attribution.settle()
             self.cells.settle()
+            self.bins.settle()
             del events, event
         watermark.observe(newest)
         outcomes[COUNTED] += counted
@@ -262,6 +263,7 @@ class Partition:
         for table, needed_since_ms in self._needed():
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
+        self.bins.settle()
         self.bins.cells.advance(at)
 
     def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:

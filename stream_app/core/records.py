@@ -17,11 +17,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from stream_app.core.events import Event
 from stream_app.core.panes import DAY_MS
-
-from msgspec import Struct
 
 
 class Exposure(NamedTuple):
