@@ -266,6 +266,7 @@ class Attribution:
         if list_.decided_in != impressions.generation:
             if list_.decision not in impressions:
                 impressions.put(list_.decision, list_.record)
+                list_.is_new = True
             list_.decided_in = impressions.generation
         if len(impressions.newer) >= impressions.capacity:
             impressions.rotate()
@@ -289,7 +290,8 @@ class Attribution:
         number = self._slice(event) if known is None or arm is None else known
         place = list_.place = self._place(at, number)
         if self.followed.is_needed:
-            self.bins.coarse(number)  # numbered now, not when the list is credited: where it is cut may change nothing
+            # Numbered now, not when the list is credited: where it is cut may change nothing.
+            list_.home = self._place(at, self.bins.coarse(number))
         consent, session = event.consent, event.session
         if consent is None or consent.analytics:
             user = digest(event.user.encode()) >> KEY_SHIFT
@@ -306,7 +308,7 @@ class Attribution:
         list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
         list_.user, list_.exposure = user, exposure
         list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
-        list_.is_new = list_.decision not in joins.impressions
+        list_.is_new = False
         list_.record = _pack(at, number, exposure, user)
         list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
@@ -317,10 +319,9 @@ class Attribution:
         """
         self._list.end()
         shown, scored, remembered = self._shown, self._scored, self.joins.scores
-        for session, place, decision, is_new, impressions, keys in self._list.take_ended():
+        for session, place, home, decision, is_new, impressions, keys in self._list.take_ended():
             shown[place] += impressions
             if self.followed.is_needed:
-                home = place[0], self.bins.coarse(place[1])
                 self.followed.take(decision, home, impressions, keys, is_new=is_new)
             scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
             if not scores:

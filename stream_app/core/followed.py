@@ -11,28 +11,35 @@ A list is remembered for its horizon: impressions and clicks that come later tha
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Impression
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import Remembered
-from stream_app.core.panes import hour_start
-from stream_app.core.records import Change
+from stream_app.core.panes import HOUR_MS
 from stream_app.core.tally import Occasion
 
 MOST_POSITIONS: Final = 64
 """Positions beyond are no part of a list: nobody sees them together, and the masks fit 64 bits."""
 ITEM_BINS: Final = 1_024
 """Items are told apart by so many bins of their hash: enough to count some thousands of them."""
-NANOS: Final = 10**9
 
 _HEADER: Final = struct.Struct(">qIQQ")
-_ENTRY: Final = struct.Struct(">IBII")
+_ITEM: Final = struct.Struct(">IBdd")
 _TAG: Final = 2**32 - 1
-_UNSTATED: Final = 0
+_UNSTATED: Final = -1.0
 
-Stated = tuple[int, bool]
-"""A prediction or a propensity in units of 10^-9, and whether it is the click (not the impression) that says so."""
+Seen = tuple[int, int, int, int]
+"""The masks of a list, seen and clicked, before and after something came."""
+Stated = float | tuple[float]
+"""A prediction or a propensity: by an impression that states it; in a tuple, by the click on one that stated it."""
+
+
+@cache  # by the number of items: 64 at most
+def _layout(items: int) -> struct.Struct:
+    """Return the layout of a packed list: header, and of each item its tag, position, prediction, propensity."""
+    return struct.Struct(_HEADER.format + _ITEM.format[1:] * items)
 
 
 class ClickedList(NamedTuple):
@@ -67,7 +74,7 @@ class FollowedLists:
     """Follows lists and gathers what grows with them in `bins`. Mutable state: the table, decision -> packed list.
 
     Packed are the home (pane, slice of surface and arm), the two masks, and of each item a tag of 32 bits, its position
-    and what was stated of it: 28 bytes and 13 for each item.
+    and what was stated of it: 28 bytes and 21 for each item.
     """
 
     __slots__ = ("_changes", "_choices", "_items", "_predictions", "_table", "is_needed")
@@ -96,67 +103,78 @@ class FollowedLists:
         """
         # Most events are impressions: this is written for speed.
         packed = self._table.get(decision)
-        if packed is None:
-            if not is_new:
-                return
-            seen = clicked = 0
-            entries = b""
-            tags = set[int]()
-        else:
-            start, coarse, seen, clicked = _HEADER.unpack_from(packed)
+        seen = clicked = 0
+        before: Sequence[Any] = ()
+        if packed is not None:
+            start, coarse, seen, clicked, *before = _unpack(packed)
             place = start, coarse
-            entries = packed[_HEADER.size :]
-            tags = {entry[0] for entry in _ENTRY.iter_unpack(entries)}
+        elif not is_new:
+            return
+        if before or len({*keys}) < len(keys):
+            impressions, keys = _unmet({*before[::4]}, impressions, keys)
+        predictions, choices = self._predictions[place], self._choices[place]
+        items = self._items[place[0] - place[0] % HOUR_MS, place[1]]
+        entries = [*before]
         after = seen
-        predictions: list[Stated] = []
-        choices: list[Stated] = []
-        items: list[int] = []
         for event, key in zip(impressions, keys, strict=True):
-            tag, position = key & _TAG, event.position
-            if tag in tags or position > MOST_POSITIONS or len(tags) >= MOST_POSITIONS:
+            position = event.position
+            if position > MOST_POSITIONS:
                 continue
-            tags.add(tag)
             after |= 1 << position - 1
             predicted, propensity = event.predicted, event.propensity
-            probable = likely = _UNSTATED
-            if predicted is not None:
-                probable = int(predicted * NANOS + 0.5)
-                predictions.append((probable, False))
-                probable += 1  # 0 is taken
-            if propensity is not None:
-                likely = int(propensity * NANOS + 0.5) or 1
-                choices.append((likely, False))
+            if predicted is None:
+                predicted = _UNSTATED
+            else:
+                predictions.append(predicted)
+            if propensity is None:
+                propensity = _UNSTATED
+            else:
+                choices.append(propensity)
             items.append((key ^ decision) % ITEM_BINS)
-            entries += _ENTRY.pack(tag, position, probable, likely)
-        if packed is not None and not items:
+            entries += (key & _TAG, position, predicted, propensity)
+        if packed is not None and len(entries) == len(before):
             return
-        self._table.put(decision, _HEADER.pack(place[0], place[1], after, clicked) + entries)
+        number = len(entries) // 4
+        self._table.put(decision, _layout(number).pack(place[0], place[1], after, clicked, *entries))
         if after != seen:
-            self._changes[place].append(Change((seen, clicked), (after, clicked)))
-        if predictions:
-            self._predictions[place] += predictions
-        if choices:
-            self._choices[place] += choices
-        if items:
-            self._items[hour_start(place[0]), place[1]] += items
+            self._changes[place].append((seen, clicked, after, clicked))
 
     def click(self, decision: int, key: int) -> None:
         """Add the first click on an item. One that the list does not know (any more) changes nothing."""
         packed = self._table.get(decision)
         if packed is None:
             return
+        start, coarse, seen, clicked, *entries = _unpack(packed)
+        tags = entries[::4]
         tag = key & _TAG
-        start, coarse, seen, clicked = _HEADER.unpack_from(packed)
-        entries = _ENTRY.iter_unpack(packed[_HEADER.size :])
-        entry = next((entry for entry in entries if entry[0] == tag), None)
-        if entry is None:
+        if tag not in tags:
             return
-        _, position, probable, likely = entry
+        _, position, predicted, propensity = entries[4 * tags.index(tag) :][:4]
         place, after = (start, coarse), clicked | 1 << position - 1
         if after != clicked:
             self._table.put(decision, _HEADER.pack(start, coarse, seen, after) + packed[_HEADER.size :])
-            self._changes[place].append(Change((seen, clicked), (seen, after)))
-        if probable != _UNSTATED:
-            self._predictions[place].append((probable - 1, True))
-        if likely != _UNSTATED:
-            self._choices[place].append((likely, True))
+            self._changes[place].append((seen, clicked, seen, after))
+        if predicted != _UNSTATED:
+            self._predictions[place].append((predicted,))
+        if propensity != _UNSTATED:
+            self._choices[place].append((propensity,))
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _unmet(
+    met: set[int], impressions: Sequence[Impression], keys: Sequence[int]
+) -> tuple[Sequence[Impression], Sequence[int]]:
+    """Return the impressions whose item was not met before, with their keys; at most as many as a list may have."""
+    fresh = []
+    for at, key in enumerate(keys):
+        if key & _TAG not in met and len(met) < MOST_POSITIONS:
+            met.add(key & _TAG)
+            fresh.append(at)
+    return [impressions[at] for at in fresh], [keys[at] for at in fresh]
+
+
+def _unpack(packed: bytes) -> tuple[Any, ...]:
+    """Return start, coarse slice, both masks, and of each item its tag, position, prediction and propensity."""
+    return _layout((len(packed) - _HEADER.size) // _ITEM.size).unpack(packed)

@@ -89,9 +89,14 @@ class Bins:
         return self._gathered[occasion]
 
     def settle(self) -> None:
-        """Add what was gathered; due before anything is read, folded or packed. Sums do not depend on order."""
+        """Add what was gathered; due before anything is read, folded or packed: once a pane, or a checkpoint.
+
+        Sums do not depend on order, and subjects recur: the more of them are added at once, the less each costs.
+        """
         for occasion, places in self._gathered.items():
             for (start, coarse), subjects in places.items():
+                if not subjects:
+                    continue
                 counted = Counter(subjects)
                 for number, spread in self._spreads[occasion]:
                     for bin_, amount in spread.amounts(counted).items():

@@ -17,11 +17,13 @@ NO_IMPRESSION: Final = Impression(id="", ts=0, user="", decision="", item="", po
 class EndedList(NamedTuple):
     """What is to be credited of a list: its impressions, their keys, and what they have in common.
 
+    `place` is the cell of its slice, `home` that of its surface and arm.
     `is_new` says that the decision was not known when its first impression came.
     """
 
     exposure: int
     place: Place
+    home: Place
     decision: int
     is_new: bool
     impressions: list[Impression]
@@ -43,6 +45,7 @@ class ListUnderWay:
         "exposed_in",
         "exposure",
         "first",
+        "home",
         "impressions",
         "is_new",
         "keys",
@@ -56,7 +59,7 @@ class ListUnderWay:
         self.impressions: list[Impression] = []
         self.keys: list[int] = []
         self.is_new = False
-        self.place = (0, 0)
+        self.place = self.home = (0, 0)
         self.decision = 0
         self.user, self.exposure, self.record = 0, 0, b""
         self.exposed_in = self.decided_in = -1
@@ -66,7 +69,7 @@ class ListUnderWay:
         """End the list: the next impression begins one."""
         if self.impressions:
             self._ended.append(
-                EndedList(self.exposure, self.place, self.decision, self.is_new, self.impressions, self.keys)
+                EndedList(self.exposure, self.place, self.home, self.decision, self.is_new, self.impressions, self.keys)
             )
             self.impressions, self.keys, self.first = [], [], NO_IMPRESSION
 

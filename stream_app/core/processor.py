@@ -163,6 +163,7 @@ class Partition:
 
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Return every field that a checkpoint must write (but @off), and the names of fields to delete after it."""
+        self.bins.settle()
         fields = self.cells.take_changes() | self.bins.cells.take_changes()
         self.bins.cells.take_moved()  # no counter tells them
         stale: list[str] = self.cells.take_removed() + self.bins.cells.take_removed()
@@ -247,7 +248,6 @@ class Partition:
             # Here the events are still in the processor's cache, and after it their memory is used again.
             attribution.settle()
             self.cells.settle()
-            self.bins.settle()
             del events, event
         watermark.observe(newest)
         outcomes[COUNTED] += counted

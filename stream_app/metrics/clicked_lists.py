@@ -17,8 +17,7 @@ from math import log2
 from operator import sub
 from typing import Final, NamedTuple
 
-from stream_app.core.followed import MOST_POSITIONS, ClickedList
-from stream_app.core.records import Change
+from stream_app.core.followed import MOST_POSITIONS, ClickedList, Seen
 from stream_app.metrics.fixed_point import MICROS, PICOS, divided
 
 CUT_OFFS: Final = (5, 10)
@@ -100,7 +99,7 @@ def growth(before: ClickedList, after: ClickedList, k: int) -> ListSums:
     return ListSums(*map(sub, contribution(after, k), contribution(before, k)))
 
 
-def amounts(changes: Mapping[Change, int]) -> Mapping[int, int]:
+def amounts(changes: Mapping[Seen, int]) -> Mapping[int, int]:
     """Return what lists add to the bins that changed so, each so many times: sums at every cut-off, and by position."""
     sums: defaultdict[int, int] = defaultdict(int)
     for change, times in changes.items():
@@ -122,8 +121,8 @@ def seen_and_clicked(bins: Mapping[int, int]) -> tuple[list[int], list[int]]:
 
 
 @lru_cache(maxsize=4_096)  # as above
-def _growths(change: Change) -> tuple[tuple[int, int], ...]:
-    before, after = ClickedList(*change.before), ClickedList(*change.after)
+def _growths(change: Seen) -> tuple[tuple[int, int], ...]:
+    before, after = ClickedList(*change[:2]), ClickedList(*change[2:])
     grown: dict[int, int] = {}
     for number, k in enumerate(CUT_OFFS):
         grown |= enumerate(growth(before, after, k), number * _WIDTH)

@@ -101,9 +101,10 @@ def robust_growth(weight: int, before: int, after: int, predicted: int, mean: in
 def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
     """Return what propensities add to the bins, each so many times."""
     grown: defaultdict[int, int] = defaultdict(int)
-    for (likely, is_click), times in stated.items():
+    for subject, times in stated.items():
+        likely = max(1, nanos(subject[0] if isinstance(subject, tuple) else subject))
         first = int(10 * log(NANOS / likely)) * _PER_BIN
-        if is_click:
+        if isinstance(subject, tuple):
             grown[first + _CLICKS] += times
         else:
             grown[first + _CHOICES] += times

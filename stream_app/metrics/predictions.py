@@ -95,12 +95,13 @@ def calibration_bin(bin_: int) -> int:
 
 
 def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
-    """Return what predictions add to the bins, each so many times: sums, and by score and calibration bin."""
+    """Return what predictions add to the bins, each so many times."""
     grown: defaultdict[int, int] = defaultdict(int)
     n = predicted = briers = squares = losses = loss_squares = 0
-    for (probable, is_click), times in stated.items():
+    for subject, times in stated.items():
+        probable = nanos(subject[0] if isinstance(subject, tuple) else subject)
         bin_ = bisect_right(_EDGES, probable)
-        if is_click:
+        if isinstance(subject, tuple):
             grown[_CLICKED + bin_] += times
             for place, amount in enumerate(click_growth(probable)):
                 grown[place] += amount * times
