@@ -43,6 +43,7 @@ from stream_app.core.panes import PANE_MS
 from stream_app.core.records import Change, Exposure, Kind, Scores, packed_at
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
+from stream_app.core.touches import LastTouches
 
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
@@ -165,28 +166,6 @@ class Joins:
         yield self.arms, watermark_ms - ARM_HORIZON_MS
         for kind, records in self.records.items():
             yield records, watermark_ms - kind.horizon_ms
-
-
-class LastTouches:
-    """user -> impression that the user last saw or clicked; as forgetful as the table it is derived from."""
-
-    __slots__ = ("generation", "newer", "older")
-
-    def __init__(self, generation: int = 0) -> None:
-        self.newer: dict[int, int] = {}
-        self.older: dict[int, int] = {}
-        self.generation = generation
-
-    def put(self, user: int, impression: int, generation: int) -> None:
-        """Note the touch; `generation` is that of the table in which the impression stands."""
-        if generation != self.generation:
-            self.older, self.newer, self.generation = self.newer, {}, generation
-        self.newer[user] = impression
-
-    def get(self, user: int) -> int | None:
-        """Return the impression touched last, or None."""
-        impression = self.newer.get(user)
-        return self.older.get(user) if impression is None else impression
 
 
 class Attribution:

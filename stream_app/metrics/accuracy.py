@@ -147,7 +147,7 @@ METRICS: Final = (
                 "Calibration error",
                 Told.CALIBRATION_ERROR,
                 "Mean distance between predicted and observed click-through rate, over bins of the prediction (ECE).",
-                "sum over 15 bins of the logit of |sum of predictions - clicks| / predictions",
+                "sum over 15 bins of the logit of the distance of the sum of predictions from the clicks / predictions",
                 "A true model does not show 0, because clicks are random: below the calibration noise it says nothing.",
             ),
             (

@@ -122,7 +122,9 @@ def corrected_of(lists: Iterable[list[Item]], holdout: Iterable[list[Item]]) -> 
     clicks = sum(c for _, c in own.values())
     return {
         "clicks_over_expected": clicks / sum(n * rates[p] for p, (n, _) in own.items()),
-        "examination_corrected_ctr": sum(c * min(rates[1] / rates[p], 20) for p, (_, c) in own.items())
+        "examination_corrected_ctr": sum(
+            c * (min(rates[1] / rates[p], 20) if rates[p] else 20) for p, (_, c) in own.items()
+        )
         / sum(n for n, _ in own.values()),
     }
 
