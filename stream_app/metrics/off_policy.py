@@ -28,6 +28,7 @@ _CAP_NANOS: Final = WEIGHT_CAP * NANOS
 
 _PER_BIN: Final = 3
 _CHOICES, _CLICKS, _INVERSES = range(_PER_BIN)
+_ONE: Final = NANOS * MICROS
 """Of each bin of 0.1 in ln 1/p: choices, clicks on them, and the sum of 1/p in millionths."""
 
 
@@ -102,14 +103,18 @@ def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
     """Return what propensities add to the bins, each so many times."""
     grown: defaultdict[int, int] = defaultdict(int)
     for subject, times in stated.items():
-        likely = max(1, nanos(subject[0] if isinstance(subject, tuple) else subject))
-        first = int(10 * log(NANOS / likely)) * _PER_BIN
         if isinstance(subject, tuple):
-            grown[first + _CLICKS] += times
-        else:
-            grown[first + _CHOICES] += times
-            grown[first + _INVERSES] += divided(NANOS * MICROS, likely) * times
+            grown[_first_of(max(1, nanos(subject[0]))) + _CLICKS] += times
+            continue
+        likely = int(subject * NANOS + 0.5) or 1
+        first = int(-10 * log(likely / NANOS)) * _PER_BIN
+        grown[first] += times
+        grown[first + _INVERSES] += (2 * _ONE + likely) // (2 * likely) * times
     return grown
+
+
+def _first_of(likely: int) -> int:
+    return int(-10 * log(likely / NANOS)) * _PER_BIN
 
 
 def choices_of(bins: Mapping[int, int]) -> float:

@@ -24,6 +24,7 @@ CALIBRATION_BINS: Final = 15
 _SEEN, _CLICKED, _PREDICTED = 100, 300, 500
 """In the bins: the sums from 0; impressions and clicks by score bin; predictions in nanos by calibration bin."""
 _TWICE: Final = 2 * NANOS
+_HALF_MICRO: Final = MICROS // 2
 _CLIP: Final = 1_000
 """Log loss is that of at least a millionth: a certainty that fails costs much, not infinitely much."""
 _EDGES: Final = tuple(nanos(1 / (1 + exp(-(edge - 99) / 10))) for edge in range(SCORE_BINS - 1))
@@ -96,30 +97,41 @@ def calibration_bin(bin_: int) -> int:
 
 def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
     """Return what predictions add to the bins, each so many times."""
-    grown: defaultdict[int, int] = defaultdict(int)
     n = predicted = briers = squares = losses = loss_squares = 0
+    seen, told = [0] * SCORE_BINS, [0] * SCORE_BINS
+    clicks: list[tuple[int, int]] = []
     for subject, times in stated.items():
-        probable = nanos(subject[0] if isinstance(subject, tuple) else subject)
-        bin_ = bisect_right(_EDGES, probable)
         if isinstance(subject, tuple):
-            grown[_CLICKED + bin_] += times
-            for place, amount in enumerate(click_growth(probable)):
-                grown[place] += amount * times
+            clicks.append((nanos(subject[0]), times))
             continue
-        grown[_SEEN + bin_] += times
-        grown[_PREDICTED + calibration_bin(bin_)] += probable * times
         # `contribution`, written out: most events come here.
-        loss = -log((NANOS - min(max(probable, _CLIP), NANOS - _CLIP)) / NANOS)
+        probable = int(subject * NANOS + 0.5)
+        loss = -log((NANOS - probable) / NANOS) if _CLIP <= probable <= NANOS - _CLIP else _clipped_loss(probable)
         brier = (2 * probable * probable + NANOS) // _TWICE
+        bin_ = bisect_right(_EDGES, probable)
+        seen[bin_] += times
+        told[bin_] += probable * times
         n += times
         predicted += probable * times
         briers += brier * times
-        squares += (brier * brier + MICROS // 2) // MICROS * times
+        squares += (brier * brier + _HALF_MICRO) // MICROS * times
         losses += int(loss * NANOS + 0.5) * times
         loss_squares += int(loss * loss * NANOS + 0.5) * times
-    for place, amount in enumerate((n, 0, predicted, briers, squares, losses, loss_squares)):
-        grown[place] += amount
+    grown: defaultdict[int, int] = defaultdict(int)
+    grown |= enumerate((n, 0, predicted, briers, squares, losses, loss_squares))
+    grown |= {_SEEN + bin_: count for bin_, count in enumerate(seen) if count}
+    for bin_, total in enumerate(told):
+        if total:
+            grown[_PREDICTED + calibration_bin(bin_)] += total
+    for probable, times in clicks:
+        grown[_CLICKED + score_bin(probable)] += times
+        for place, amount in enumerate(click_growth(probable)):
+            grown[place] += amount * times
     return grown
+
+
+def _clipped_loss(probable: int) -> float:
+    return -log((NANOS - min(max(probable, _CLIP), NANOS - _CLIP)) / NANOS)
 
 
 def sums_of(bins: Mapping[int, int]) -> PredictionSums:
