@@ -36,6 +36,7 @@ from stream_app.core.events import (
     Impression,
     Order,
 )
+from stream_app.core.followed import FollowedLists, listed_at
 from stream_app.core.goals import PURCHASE, goal_bit
 from stream_app.core.histograms import Bins
 from stream_app.core.keeping import Keeping
@@ -108,6 +109,7 @@ class Joins:
     exposures    session, surface and arm -> Exposure; (pane, slice) until something comes of it
     scores       session, surface and arm -> (pane, slice, impressions scored, their relevance), for a session's time
     sessions     user without session ids -> (last activity, start)
+    lists        decision                 -> what of it was seen and clicked (core/followed.py), packed
     arms         user                     -> (at, arm by number)
     orders       order id                 -> (at,)
     records      per kind: thing          -> record with its home, packed
@@ -135,6 +137,10 @@ class Joins:
         self.exposures = table("exposures", join_ms, sessions)
         # One that is forgotten early counts as a new session: the interval is then a little too narrow, no count wrong.
         self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4))
+        # A list of three takes four places among the impressions: a quarter as many lists reach as far back.
+        lists = max(1, capacity // 4)
+        self.lists_ms = max(rules.click_window_ms, rules.session_gap_ms)
+        self.lists: Remembered[bytes] = Remembered("lists", Bound(lists, self.lists_ms), listed_at)
         self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
         self.arms = table("arms", ARM_HORIZON_MS)
         self.orders = table("orders", ORDER_HORIZON_MS, max(1, capacity // RECORDS_SHARE))
@@ -147,8 +153,8 @@ class Joins:
     def tables(self) -> Sequence[Remembered[Any]]:
         """All tables, in a fixed order."""
         return (
-            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.scores, self.sessions,
-            self.arms, self.orders, *self.records.values(),
+            self.ids, self.impressions, self.clicks, self.waiting, self.exposures, self.scores, self.lists,
+            self.sessions, self.arms, self.orders, *self.records.values(),
         )  # fmt: skip
 
     def needed(self, watermark_ms: int, sealed_before_ms: int) -> Iterator[tuple[Remembered[Any], int]]:
@@ -163,6 +169,7 @@ class Joins:
         yield self.waiting, watermark_ms - rules.out_of_orderness_ms
         yield self.sessions, watermark_ms - rules.session_gap_ms
         yield self.scores, watermark_ms - rules.session_gap_ms
+        yield self.lists, watermark_ms - self.lists_ms
         yield self.arms, watermark_ms - ARM_HORIZON_MS
         yield self.orders, watermark_ms - ORDER_HORIZON_MS
         for kind, records in self.records.items():
@@ -178,6 +185,8 @@ class Attribution:
         self.slices = slices
         self.cells = cells
         self.keeping = Keeping(joins.records, cells, bins, rules.currency)
+        self.bins = bins
+        self.followed = FollowedLists(joins.lists, bins)
         self._add = cells.add
         self._shown = cells.gathered(Occasion.IMPRESSION)
         self._begun = cells.gathered(Occasion.SESSION)
@@ -247,12 +256,14 @@ class Attribution:
             self._begin(event)
         list_.impressions.append(event)
         shown = list_.decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
+        list_.keys.append(shown)
         impressions = joins.impressions
         if shown in impressions.newer or shown in impressions.older:
             return True  # seen again: a further impression; clicks stay with the first one
         if list_.decided_in != impressions.generation:
             if list_.decision not in impressions:
                 impressions.put(list_.decision, list_.record)
+                list_.is_new = True
             list_.decided_in = impressions.generation
         if len(impressions.newer) >= impressions.capacity:
             impressions.rotate()
@@ -265,7 +276,7 @@ class Attribution:
                 seen.put(user, shown, impressions.generation)
         waiting = joins.waiting
         if shown in waiting.newer or shown in waiting.older:
-            self._release(shown, _unpack(list_.record))
+            self._release(list_.decision, shown, _unpack(list_.record))
         return True
 
     def _begin(self, event: Impression) -> None:
@@ -275,6 +286,9 @@ class Attribution:
         known = self._numbers.get((event.surface, arm, event.policy, event.segment, event.channel, event.device))
         number = self._slice(event) if known is None or arm is None else known
         place = list_.place = self._place(at, number)
+        if self.followed.is_needed:
+            # Numbered now, not when the list is credited: where it is cut may change nothing.
+            list_.home = self._place(at, self.bins.coarse(number))
         consent, session = event.consent, event.session
         if consent is None or consent.analytics:
             user = digest(event.user.encode()) >> KEY_SHIFT
@@ -292,6 +306,7 @@ class Attribution:
         list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
         list_.user, list_.exposure = user, exposure
         list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
+        list_.is_new = False
         list_.record = _pack(at, number, exposure, user)
         list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
@@ -302,8 +317,10 @@ class Attribution:
         """
         self._list.end()
         shown, scored, remembered = self._shown, self._scored, self.joins.scores
-        for session, place, impressions in self._list.take_ended():
+        for session, place, home, decision, is_new, impressions, keys in self._list.take_ended():
             shown[place] += impressions
+            if self.followed.is_needed:
+                self.followed.take(decision, home, impressions, keys, is_new=is_new)
             scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
             if not scores:
                 continue
@@ -341,12 +358,12 @@ class Attribution:
             place = self._places[number] = (start, number)
         return place
 
-    def _release(self, key: int, record: Shown) -> None:
+    def _release(self, decision: int, key: int, record: Shown) -> None:
         """Credit the click that overtook this impression, if one is waiting and has not been released before."""
         waiting = self.joins.waiting.get(key)
         if waiting is not None and waiting[0] and self._within_click_window(waiting[0], record.at_ms):
             self.joins.waiting.put(key, (0, 0))
-            self._click_on(key, record, waiting[0])
+            self._click_on(decision, key, record, waiting[0])
             self.released += 1
 
     released: int = 0
@@ -357,7 +374,8 @@ class Attribution:
         return -self.rules.out_of_orderness_ms <= elapsed <= self.rules.click_window_ms
 
     def _click(self, event: Click) -> bool:
-        key = _pair(digest(event.decision.encode()) >> KEY_SHIFT, event.item)
+        decision = digest(event.decision.encode()) >> KEY_SHIFT
+        key = _pair(decision, event.item)
         packed = self.joins.impressions.get(key)
         if packed is None:
             self.joins.waiting.put(key, (event.ts, self._user(event)))
@@ -365,10 +383,10 @@ class Attribution:
         record = _unpack(packed)
         if not self._within_click_window(event.ts, record.at_ms):
             return False
-        self._click_on(key, record, event.ts)
+        self._click_on(decision, key, record, event.ts)
         return True
 
-    def _click_on(self, key: int, record: Shown, click_ms: int) -> None:
+    def _click_on(self, decision: int, key: int, record: Shown, click_ms: int) -> None:
         at, number, exposure, user = record
         if key in self.joins.clicks:
             self._add(at, number, Occasion.REPEAT_CLICK, None)
@@ -376,6 +394,9 @@ class Attribution:
         self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
         self._grow(exposure, clicks=1)
+        if self.followed.is_needed:
+            self.settle()  # the list must know the impression before the click on it
+            self.followed.click(decision, key)
         if user:
             self._clicked.put(user, key, self.joins.clicks.generation)
 

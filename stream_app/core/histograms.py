@@ -9,7 +9,9 @@ in cells whose tallies have one measure. Only surface and arm are told apart: th
 shape of a distribution, and would multiply its bins.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
@@ -17,7 +19,7 @@ from stream_app.core.aggregation import Cells
 from stream_app.core.events import Event
 from stream_app.core.records import Kind
 from stream_app.core.slices import SliceTable
-from stream_app.core.tally import NAME_BITS, Histogram, Measure, Occasion, Plan
+from stream_app.core.tally import NAME_BITS, Binned, Histogram, Measure, Occasion, Plan, Spread
 
 _BIN_BITS: Final = 16
 _LOWEST_BIN: Final = -(1 << _BIN_BITS - 1)
@@ -51,26 +53,56 @@ def read_key(key: int) -> BinKey:
     return BinKey(above >> NAME_BITS, above & ((1 << NAME_BITS) - 1), within + _LOWEST_BIN)
 
 
-def by_subject(histograms: Sequence[Histogram]) -> Mapping[type[Event] | Kind, tuple[tuple[int, Histogram], ...]]:
+def by_subject(histograms: Sequence[Binned]) -> Mapping[type[Event] | Kind, tuple[tuple[int, Histogram], ...]]:
     """Return the histograms, with their numbers, by what they grow on."""
-    return {
-        on: tuple((each.number, each) for each in histograms if each.on == on)
-        for on in dict.fromkeys(histogram.on for histogram in histograms)
-    }
+    own = [each for each in histograms if isinstance(each, Histogram)]
+    return {on: tuple((each.number, each) for each in own if each.on == on) for on in dict.fromkeys(h.on for h in own)}
+
+
+Gathered = defaultdict[tuple[int, int], list[Any]]
+"""Subjects of one occasion by place: the start of a pane, and the slice of a surface and arm."""
 
 
 class Bins:
-    """The bins of one partition's histograms. Mutable state: their cells, and which slice stands for which others."""
+    """The bins of one partition's histograms.
+
+    Mutable state: their cells, which slice stands for which others, and what was gathered but not added yet.
+    """
 
     def __init__(self, plan: Plan, slices: SliceTable) -> None:
         self.cells = Cells(_ONE_AMOUNT, cells.BINS)
         self.slices = slices
         self._by_subject = by_subject(plan.histograms)
+        self._spreads: dict[Occasion, list[tuple[int, Spread]]] = defaultdict(list)
+        for spread in plan.histograms:
+            if isinstance(spread, Spread):
+                self._spreads[spread.on].append((spread.number, spread))
         self._coarse: dict[int, int] = {}
+        self._gathered: defaultdict[Occasion, Gathered] = defaultdict(partial(defaultdict, list))
 
-    def grows_on(self, on: type[Event] | Kind) -> bool:
-        """Say whether any histogram grows on it."""
-        return on in self._by_subject
+    def grows_on(self, on: type[Event] | Kind | Occasion) -> bool:
+        """Say whether any histogram or spread grows on it."""
+        return on in self._by_subject or on in self._spreads
+
+    def gathered(self, occasion: Occasion) -> Gathered:
+        """Return the lists of subjects, by place, to which those of an occasion are appended until `settle`."""
+        return self._gathered[occasion]
+
+    def settle(self) -> None:
+        """Add what was gathered; due before anything is read, folded or packed: once a pane, or a checkpoint.
+
+        Sums do not depend on order, and subjects recur: the more of them are added at once, the less each costs.
+        """
+        for occasion, places in self._gathered.items():
+            for (start, coarse), subjects in places.items():
+                if not subjects:
+                    continue
+                counted = Counter(subjects)
+                for number, spread in self._spreads[occasion]:
+                    for bin_, amount in spread.amounts(counted).items():
+                        if amount:
+                            self.cells.add_amount(start, bin_key(coarse, number, bin_), amount)
+            places.clear()
 
     def add(self, at_ms: int, slice_number: int, on: type[Event] | Kind, subject: Any) -> None:
         """Let every histogram grow that grows on `on`; of a record, `subject` is its Change."""
@@ -88,11 +120,15 @@ class Bins:
         bin_, weight = standing
         if bin_ is None or not weight:
             return
+        self.cells.add_amount(at_ms, bin_key(self.coarse(slice_number), number, bin_), sign * weight)
+
+    def coarse(self, slice_number: int) -> int:
+        """Return the number of the slice that stands for the surface and arm of this one."""
         coarse = self._coarse.get(slice_number)
         if coarse is None:
             surface, arm = self.slices.slices[slice_number][:2]
             coarse = self._coarse[slice_number] = self.slices.number((surface, arm, None, None, None, None))
-        self.cells.add_amount(at_ms, bin_key(coarse, number, bin_), sign * weight)
+        return coarse
 
 
 def _stands(histogram: Histogram, subject: Any) -> Standing:

@@ -5,13 +5,29 @@ person, same slice. To see that one goes on costs a comparison; to work all that
 It is a shortcut and nothing else: where a list is cut, what is credited is the same.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from stream_app.core.aggregation import Place
 from stream_app.core.events import Impression
 
 NO_IMPRESSION: Final = Impression(id="", ts=0, user="", decision="", item="", position=0)
 """Like none that can be decoded."""
+
+
+class EndedList(NamedTuple):
+    """What is to be credited of a list: its impressions, their keys, and what they have in common.
+
+    `place` is the cell of its slice, `home` that of its surface and arm.
+    `is_new` says that the decision was not known when its first impression came.
+    """
+
+    exposure: int
+    place: Place
+    home: Place
+    decision: int
+    is_new: bool
+    impressions: list[Impression]
+    keys: list[int]
 
 
 class ListUnderWay:
@@ -29,7 +45,10 @@ class ListUnderWay:
         "exposed_in",
         "exposure",
         "first",
+        "home",
         "impressions",
+        "is_new",
+        "keys",
         "place",
         "record",
         "user",
@@ -38,20 +57,24 @@ class ListUnderWay:
     def __init__(self) -> None:
         self.first = NO_IMPRESSION
         self.impressions: list[Impression] = []
-        self.place = (0, 0)
+        self.keys: list[int] = []
+        self.is_new = False
+        self.place = self.home = (0, 0)
         self.decision = 0
         self.user, self.exposure, self.record = 0, 0, b""
         self.exposed_in = self.decided_in = -1
-        self._ended: list[tuple[int, Place, list[Impression]]] = []
+        self._ended: list[EndedList] = []
 
     def end(self) -> None:
         """End the list: the next impression begins one."""
         if self.impressions:
-            self._ended.append((self.exposure, self.place, self.impressions))
-            self.impressions, self.first = [], NO_IMPRESSION
+            self._ended.append(
+                EndedList(self.exposure, self.place, self.home, self.decision, self.is_new, self.impressions, self.keys)
+            )
+            self.impressions, self.keys, self.first = [], [], NO_IMPRESSION
 
-    def take_ended(self) -> list[tuple[int, Place, list[Impression]]]:
-        """Return exposure, place and impressions of the lists that ended since the last call."""
+    def take_ended(self) -> list[EndedList]:
+        """Return the lists that ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
 

@@ -163,6 +163,7 @@ class Partition:
 
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Return every field that a checkpoint must write (but @off), and the names of fields to delete after it."""
+        self.bins.settle()
         fields = self.cells.take_changes() | self.bins.cells.take_changes()
         self.bins.cells.take_moved()  # no counter tells them
         stale: list[str] = self.cells.take_removed() + self.bins.cells.take_removed()
@@ -262,6 +263,7 @@ class Partition:
         for table, needed_since_ms in self._needed():
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
+        self.bins.settle()
         self.bins.cells.advance(at)
 
     def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:

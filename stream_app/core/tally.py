@@ -29,7 +29,11 @@ class Occasion(IntEnum):
     SCORES = 8
     EXCLUDED = 9
     OTHER = 10
-    REPEATED_ORDER = 11
+    LIST = 11
+    PREDICTION = 12
+    CHOICE = 13
+    SHOWN_ITEM = 14
+    REPEATED_ORDER = 15
 
 
 NAME_BITS: Final = 24
@@ -93,7 +97,40 @@ class Histogram(NamedTuple):
     @property
     def number(self) -> int:
         """The number under which its bins are stored: that of its meaning."""
-        return int.from_bytes(hashlib.sha256(self.column.encode()).digest()[: NAME_BITS // 8])
+        return _number(self.column)
+
+
+class Spread(NamedTuple):
+    """Amounts in numbered bins of which one subject changes several: sums that belong together, a vector, a histogram.
+
+    `amounts` maps the subjects that an occasion had, each with how often it had it, to what is added to which bin. It
+    must be additive: so many subjects at once, as all of them one by one. That is what makes it cheap where subjects
+    recur. Stored like the bins of a histogram, by surface and arm. `version` is counted up with the meaning.
+    """
+
+    name: str
+    help: str
+    unit: str
+    on: Occasion
+    amounts: Callable[[Mapping[Any, int]], Mapping[int, int]]
+    version: int = 1
+
+    @property
+    def column(self) -> str:
+        """Its meaning, as stored: another meaning has another name."""
+        return f"{self.name}:{self.on.name}:{BINS}:{self.unit}:{self.version}"
+
+    @property
+    def number(self) -> int:
+        """The number under which its bins are stored: that of its meaning."""
+        return _number(self.column)
+
+
+Binned = Histogram | Spread
+
+
+def _number(column: str) -> int:
+    return int.from_bytes(hashlib.sha256(column.encode()).digest()[: NAME_BITS // 8])
 
 
 def name_of(column: str) -> str:
@@ -177,7 +214,7 @@ class Plan(NamedTuple):
     width: int
     columns: tuple[str, ...]
     steps: Mapping[Subject, Step]
-    histograms: tuple[Histogram, ...] = ()
+    histograms: tuple[Binned, ...] = ()
     kinds: tuple[Kind, ...] = ()
 
     @property
@@ -186,7 +223,7 @@ class Plan(NamedTuple):
         return (*self.columns, *(histogram.column for histogram in self.histograms))
 
     @classmethod
-    def of(cls, measures: Sequence[Measure], histograms: Sequence[Histogram] = ()) -> "Plan":
+    def of(cls, measures: Sequence[Measure], histograms: Sequence[Binned] = ()) -> "Plan":
         """Compile `measures`; their order is the layout of the vector. Raises ValueError when two share a name."""
         steps: dict[Subject, Step] = {}
         for occasion in dict.fromkeys(measure.on for measure in measures):

@@ -8,6 +8,7 @@ from typing import Final
 
 from stream_app.core.tally import Plan
 from stream_app.metrics import (
+    accuracy,
     attention,
     carts,
     context_response,
@@ -20,6 +21,7 @@ from stream_app.metrics import (
     offers,
     order_value,
     presence,
+    ranking,
     reactions,
     relevance,
     spending,
@@ -44,6 +46,8 @@ FAMILIES: Final = (
     order_value.FAMILY,
     spending.FAMILY,
     carts.FAMILY,
+    ranking.FAMILY,
+    accuracy.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)

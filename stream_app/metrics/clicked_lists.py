@@ -10,15 +10,23 @@ nothing, and a late one corrects the pane in which the list was decided.
     click, late  2              adds        C(11111, 01010) - C(11111, 01000)
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
 from functools import lru_cache
 from math import log2
 from operator import sub
 from typing import Final, NamedTuple
 
+from stream_app.core.followed import MOST_POSITIONS, ClickedList, Seen
 from stream_app.metrics.fixed_point import MICROS, PICOS, divided
 
-MOST_POSITIONS: Final = 64
-"""Positions beyond are no part of a list: nobody sees them together, and the masks fit 64 bits."""
+CUT_OFFS: Final = (5, 10)
+"""The k that sums are kept for."""
+PLACES: Final = 11
+"""Positions told apart: the last one stands for itself and all below."""
+_WIDTH: Final = 16
+_SEEN, _CLICKED = 100, 120
+"""In the bins: the sums of the first cut-off from 0, of the second from 16; impressions and clicks by position."""
 
 _DISCOUNTS: Final = tuple(round(PICOS / log2(position + 1)) for position in range(1, MOST_POSITIONS + 1))
 """1 / log2(position + 1) in units of 10^-12: integers, so that a gain does not depend on the order of summing."""
@@ -45,29 +53,6 @@ class ListSums(NamedTuple):
     reciprocal_square_micros: int = 0
     ndcg_micros: int = 0
     ndcg_square_micros: int = 0
-
-
-class ClickedList(NamedTuple):
-    """Which positions of a list were seen and clicked: bit 0 is position 1. A clicked position was seen."""
-
-    seen: int = 0
-    clicked: int = 0
-
-    def with_impression(self, position: int) -> "ClickedList":
-        """Return the list once `position` (from 1) was seen; itself when it was before, or is beyond the list."""
-        if position > MOST_POSITIONS:
-            return self
-        return ClickedList(self.seen | 1 << position - 1, self.clicked)
-
-    def with_click(self, position: int) -> "ClickedList":
-        """Return the list once `position` (from 1) was clicked; itself when it was before, or is beyond the list."""
-        if position > MOST_POSITIONS:
-            return self
-        bit = 1 << position - 1
-        return ClickedList(self.seen | bit, self.clicked | bit)
-
-
-EMPTY: Final = ClickedList()
 
 
 def contribution(one: ClickedList, k: int) -> ListSums:
@@ -112,3 +97,39 @@ def growth(before: ClickedList, after: ClickedList, k: int) -> ListSums:
     if before == after:
         return ListSums()
     return ListSums(*map(sub, contribution(after, k), contribution(before, k)))
+
+
+def amounts(changes: Mapping[Seen, int]) -> Mapping[int, int]:
+    """Return what lists add to the bins that changed so, each so many times: sums at every cut-off, and by position."""
+    sums: defaultdict[int, int] = defaultdict(int)
+    for change, times in changes.items():
+        for bin_, amount in _growths(change):
+            sums[bin_] += amount * times
+    return sums
+
+
+def sums_at(bins: Mapping[int, int], k: int) -> ListSums:
+    """Read the sums at cut-off `k`, one of `CUT_OFFS`, off the bins."""
+    first = CUT_OFFS.index(k) * _WIDTH
+    return ListSums(*(bins.get(first + place, 0) for place in range(len(ListSums._fields))))
+
+
+def seen_and_clicked(bins: Mapping[int, int]) -> tuple[list[int], list[int]]:
+    """Read impressions and clicks by position off the bins; each position of a list counts once."""
+    seen, clicked = ([bins.get(first + place, 0) for place in range(PLACES)] for first in (_SEEN, _CLICKED))
+    return seen, clicked
+
+
+@lru_cache(maxsize=4_096)  # as above
+def _growths(change: Seen) -> tuple[tuple[int, int], ...]:
+    before, after = ClickedList(*change[:2]), ClickedList(*change[2:])
+    grown: dict[int, int] = {}
+    for number, k in enumerate(CUT_OFFS):
+        grown |= enumerate(growth(before, after, k), number * _WIDTH)
+    for first, old, new in ((_SEEN, before.seen, after.seen), (_CLICKED, before.clicked, after.clicked)):
+        fresh = new & ~old
+        for place in range(fresh.bit_length()):
+            if fresh >> place & 1:
+                at = first + min(place, PLACES - 1)
+                grown[at] = grown.get(at, 0) + 1
+    return tuple((bin_, amount) for bin_, amount in grown.items() if amount)

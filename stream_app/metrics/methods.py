@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
+from stream_app.metrics.list_methods import ListMethod
+
 
 class Term(NamedTuple):
     """A measure in a sum: added (1) or subtracted (-1)."""
@@ -223,4 +225,5 @@ Method = (
     | WeightedProportion
     | Quantile
     | MedianBetween
+    | ListMethod
 )  # fmt: skip

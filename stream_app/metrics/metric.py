@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stream_app.core.slices import DIMENSIONS
-from stream_app.core.tally import Histogram, Measure
+from stream_app.core.tally import Binned, Measure
 from stream_app.metrics.methods import Method, needs
 from stream_app.metrics.windows import EVERY_WINDOW
 
@@ -80,4 +80,4 @@ class Family(NamedTuple):
     help: str
     measures: tuple[Measure, ...]
     metrics: tuple[Metric, ...]
-    histograms: tuple[Histogram, ...] = ()
+    histograms: tuple[Binned, ...] = ()

@@ -9,16 +9,22 @@ under the ROC curve with a small, known error. The 15 coarser bins of the calibr
 """
 
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
 from math import exp, log
 from operator import sub
 from typing import Final, NamedTuple
 
+from stream_app.core.followed import Stated
 from stream_app.metrics.fixed_point import MICROS, NANOS, nanos
 
 SCORE_BINS: Final = 200
 CALIBRATION_BINS: Final = 15
 
+_SEEN, _CLICKED, _PREDICTED = 100, 300, 500
+"""In the bins: the sums from 0; impressions and clicks by score bin; predictions in nanos by calibration bin."""
 _TWICE: Final = 2 * NANOS
+_HALF_MICRO: Final = MICROS // 2
 _CLIP: Final = 1_000
 """Log loss is that of at least a millionth: a certainty that fails costs much, not infinitely much."""
 _EDGES: Final = tuple(nanos(1 / (1 + exp(-(edge - 99) / 10))) for edge in range(SCORE_BINS - 1))
@@ -79,6 +85,66 @@ def score_bin(predicted: int) -> int:
     return bisect_right(_EDGES, predicted)
 
 
+def score_bin_from(logit: float) -> int:
+    """Return the number of the score bin that begins at `logit`, a multiple of 0.1 within 9.9 of 0."""
+    return round(10 * logit) + SCORE_BINS // 2
+
+
 def calibration_bin(bin_: int) -> int:
     """Return the number of the calibration bin, from 0 to 14, that a score bin is part of."""
     return min(max((bin_ - _FIRST_EDGE + 9) // 10, 0), CALIBRATION_BINS - 1)
+
+
+def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
+    """Return what predictions add to the bins, each so many times."""
+    n = predicted = briers = squares = losses = loss_squares = 0
+    seen, told = [0] * SCORE_BINS, [0] * SCORE_BINS
+    clicks: list[tuple[int, int]] = []
+    for subject, times in stated.items():
+        if isinstance(subject, tuple):
+            clicks.append((nanos(subject[0]), times))
+            continue
+        # `contribution`, written out: most events come here.
+        probable = int(subject * NANOS + 0.5)
+        loss = -log((NANOS - probable) / NANOS) if _CLIP <= probable <= NANOS - _CLIP else _clipped_loss(probable)
+        brier = (2 * probable * probable + NANOS) // _TWICE
+        bin_ = bisect_right(_EDGES, probable)
+        seen[bin_] += times
+        told[bin_] += probable * times
+        n += times
+        predicted += probable * times
+        briers += brier * times
+        squares += (brier * brier + _HALF_MICRO) // MICROS * times
+        losses += int(loss * NANOS + 0.5) * times
+        loss_squares += int(loss * loss * NANOS + 0.5) * times
+    grown: defaultdict[int, int] = defaultdict(int)
+    grown |= enumerate((n, 0, predicted, briers, squares, losses, loss_squares))
+    grown |= {_SEEN + bin_: count for bin_, count in enumerate(seen) if count}
+    for bin_, total in enumerate(told):
+        if total:
+            grown[_PREDICTED + calibration_bin(bin_)] += total
+    for probable, times in clicks:
+        grown[_CLICKED + score_bin(probable)] += times
+        for place, amount in enumerate(click_growth(probable)):
+            grown[place] += amount * times
+    return grown
+
+
+def _clipped_loss(probable: int) -> float:
+    return -log((NANOS - min(max(probable, _CLIP), NANOS - _CLIP)) / NANOS)
+
+
+def sums_of(bins: Mapping[int, int]) -> PredictionSums:
+    """Read the sums off the bins."""
+    return PredictionSums(*(bins.get(place, 0) for place in range(len(PredictionSums._fields))))
+
+
+def seen_and_clicked(bins: Mapping[int, int]) -> tuple[list[int], list[int]]:
+    """Read impressions and clicks by score bin off the bins."""
+    seen, clicked = ([bins.get(first + bin_, 0) for bin_ in range(SCORE_BINS)] for first in (_SEEN, _CLICKED))
+    return seen, clicked
+
+
+def predicted_nanos(bins: Mapping[int, int]) -> list[int]:
+    """Read the sums of predictions by calibration bin off the bins."""
+    return [bins.get(_PREDICTED + bin_, 0) for bin_ in range(CALIBRATION_BINS)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stream_app.core.slices import DIMENSIONS
-from stream_app.core.tally import Histogram, Measure
+from stream_app.core.tally import Binned, Measure
 from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.metric import Family, Metric
 from stream_app.metrics.windows import EVERY_WINDOW
@@ -84,7 +84,7 @@ def _exported(families: Sequence[Family], currency: str) -> str:
 
 
 def _measures(families: Sequence[Family]) -> str:
-    counts: list[Measure | Histogram] = []
+    counts: list[Measure | Binned] = []
     for family in families:
         counts += [*family.measures, *family.histograms]
     rows = [f"| `{counted.name}` | {counted.help} | {counted.unit} | {occasion(counted)} |" for counted in counts]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_app.core.tally import Histogram, Measure, Occasion
+from stream_app.core.tally import Binned, Measure, Occasion
 from stream_app.metrics.metric import Honesty, Metric, Settling
 
 HONEST: Final[dict[Honesty, str]] = {
@@ -35,7 +35,7 @@ def good(metric: Metric) -> str:
     return "up" if metric.is_up_good else "down"
 
 
-def occasion(counted: Measure | Histogram) -> str:
+def occasion(counted: Measure | Binned) -> str:
     """Return when a measure or a histogram grows."""
     on = counted.on
     # Three cases: every event of a type, what attribution decides about, or a change of a kind of records.

@@ -8,14 +8,19 @@ import msgspec
 
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
+from stream_app.metrics.list_methods import AgainstReference
 from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import Series
 from stream_app.serving.sums import ALL
 from stream_app.serving.views import Binned, Meaning, View, measures_of, series
+from stream_app.statistics.counted import NO_BINS, Bins
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import Bins, lower
+from stream_app.statistics.lowering import lower
 
 DEFAULT_WINDOW: Final = "5m"
+REFERENCE: Final = "holdout"
+"""The arm that what is told against a random order is held against."""
+_ARM: Final = DIMENSIONS.index("arm")
 
 
 class BadQueryError(Exception):
@@ -71,6 +76,11 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         (tally for slice_, tally in view.totals[name].items() if all(slice_[at] == value for at, value in wanted)),
         len(meaning.index),
     )
+    binned = view.bins[name]
+    bins, reference = _bins(binned, meaning, metric, wanted), NO_BINS
+    if isinstance(metric.method, AgainstReference):
+        elsewhere = [(at, value) for at, value in wanted if at != _ARM]
+        reference = _bins(binned, meaning, metric, [*elsewhere, (_ARM, REFERENCE)])
     kept = view.totals[ALL]
     unseen = tuple(DIMENSIONS[at] for at, value in wanted if not any(s[at] == value for s in kept))
     return Answer(
@@ -85,9 +95,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         window.gapped,
         window.rekeyed,
         window.maturities[metric.name],
-        None
-        if metric.name in window.not_yet
-        else lower(metric, total, meaning.index, _bins(view.bins[name], meaning, metric, wanted)),
+        None if metric.name in window.not_yet else lower(metric, total, meaning.index, bins, reference),
         measures_of(meaning, total),
     )
 

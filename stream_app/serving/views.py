@@ -10,7 +10,7 @@ import msgspec
 from stream_app.core.cells import OUTCOMES
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import DIMENSIONS, OTHER, Slice
-from stream_app.core.tally import Histogram, add_into
+from stream_app.core.tally import Histogram, Spread, add_into
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
@@ -65,7 +65,7 @@ class Meaning(msgspec.Struct, frozen=True):
     click_window_ms: int
     conversion_window_ms: int = 7 * DAY_MS
     session_gap_ms: int = HOUR_MS // 2
-    histograms: tuple[Histogram, ...] = ()
+    histograms: tuple[Histogram | Spread, ...] = ()
 
     def settling_ms(self, metric: Metric) -> int:
         """Return how long after a pane what `metric` says of it may still change, late events aside."""

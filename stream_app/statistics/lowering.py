@@ -5,7 +5,7 @@ One function per method of `metrics.methods`, in one table.
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.methods import (
@@ -20,13 +20,14 @@ from stream_app.metrics.methods import (
     Rate,
     Ratio,
     WeightedProportion,
-    terms,
 )
 from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
+from stream_app.statistics.counted import NO_BINS, Bins, Counted
 from stream_app.statistics.estimates import Z_95, Estimate, student
 from stream_app.statistics.heavy_tails import log_mean
 from stream_app.statistics.lifts import lift
+from stream_app.statistics.lists import LISTED
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
@@ -35,35 +36,22 @@ from stream_app.statistics.ratios import risk_ratio
 from stream_app.statistics.surveys import net_promoter_score, weighted_share
 from stream_app.statistics.survival import median_between
 
-Bins = Mapping[str, Mapping[int, int]]
-"""By the names of histograms: amounts by the numbers of bins."""
-NO_BINS: Final[Bins] = {}
 
-
-class Counted(NamedTuple):
-    """What was counted: a tally, the position of each measure in it, and the bins of the histograms."""
-
-    tally: Sequence[int]
-    position: Mapping[str, int]
-    bins: Bins = NO_BINS
-
-    def amount(self, sum_: str) -> int:
-        """Return a sum of measures."""
-        at = self.position.get(sum_)
-        if at is not None:
-            return self.tally[at]
-        return sum(sign * self.tally[self.position[measure]] for sign, measure in terms(sum_))
-
-
-def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int], bins: Bins = NO_BINS) -> Estimate | None:
+def lower(
+    metric: Metric,
+    tally: Sequence[int],
+    index: Mapping[str, int],
+    bins: Bins = NO_BINS,
+    reference: Bins = NO_BINS,
+) -> Estimate | None:
     """Return what `metric` says of `tally`, whose measures stand where `index` says, and of `bins`.
 
-    None = not enough data.
+    `reference` are the bins of the holdout at the same surfaces. None = not enough data.
 
     Measures that contradict each other (more successes than trials, an answer beyond the metric's bounds) are no data
     either: a wrong number must not look like a right one.
     """
-    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins), metric)
+    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins, reference), metric)
     # Three cases: nothing to be said, too little behind it, or it contradicts the declaration.
     if found is None or found.n < metric.at_least or not _is_within(metric, found.value):
         return None
@@ -232,4 +220,5 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     WeightedProportion: _weighted_proportion,
     Quantile: _quantile,
     MedianBetween: _median_between,
+    **LISTED,
 }

@@ -19,8 +19,8 @@ import msgspec
 
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
+from stream_app.statistics.counted import Counted
 from stream_app.statistics.estimates import Z_95
-from stream_app.statistics.lowering import Counted
 
 ARMS: Final = ("personalized", "context_blind", "holdout")
 _GRID: Final = 2.0**40

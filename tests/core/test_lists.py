@@ -44,7 +44,9 @@ def _state(records: list[bytes], run: int, rules: Rules) -> dict[str, object]:
         state.process((Span(first, ARRIVED_MS, records[first : first + run]),))
     fields, _ = state.take_changes()
     return {
-        "rows": {name: layout.unpack_rows(value) for name, value in fields.items() if name.startswith(("p:", "h:"))},
+        "rows": {
+            name: layout.unpack_rows(value) for name, value in fields.items() if name[:2] in ("p:", "h:", "bp", "bh")
+        },
         "slices": state.slices.slices,
         "outcomes": state.head.outcomes,
         **{table.name: (table.generation, table.older, table.newer) for table in state.joins.tables},

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.metrics.clicked_lists import EMPTY, ClickedList, ListSums, contribution, growth
+from stream_app.core.followed import EMPTY, ClickedList
+from stream_app.metrics.clicked_lists import ListSums, contribution, growth
 from stream_app.metrics.fixed_point import MICROS
 
 ARRIVALS = st.lists(st.tuples(st.booleans(), st.integers(1, 70)), max_size=30)

@@ -8,6 +8,7 @@ import pytest
 from stream_app.core.events import Search
 from stream_app.core.quantile_sketch import QuantileSketch, bucket_of
 from stream_app.core.tally import Histogram
+from stream_app.metrics.catalogue import HISTOGRAMS, METRICS
 from stream_app.metrics.methods import Quantile
 from stream_app.serving.queries import BadQueryError, no_parameters, query, query_series
 from stream_app.serving.windows import Bin
@@ -126,3 +127,22 @@ def test_a_series_of_one_surface() -> None:
     none = query_series(VIEW, MEANING, [("surface", "nowhere")]).points[-1].arms
     assert (wilson(12, 110), {}) == (one["personalized"]["ctr"], none)
     assert VIEW.snapshot.series == query_series(VIEW, MEANING, [])
+
+
+def test_what_is_told_against_a_random_order_is_held_against_the_holdout() -> None:
+    """8 clicks at the first place where the holdout gets 4 in as many are twice par, whatever arm was asked for."""
+    metric = next(metric for metric in METRICS if metric.name == "clicks_over_expected")
+    lists = next(histogram for histogram in HISTOGRAMS if histogram.name in metric.needs)
+    counted = {
+        Bin("home.hero", "personalized", lists.number, 100): (100,),
+        Bin("home.hero", "personalized", lists.number, 120): (8,),
+        Bin("home.hero", "holdout", lists.number, 100): (50,),
+        Bin("home.hero", "holdout", lists.number, 120): (2,),
+        Bin("elsewhere", "holdout", lists.number, 100): (50,),
+    }
+    view = VIEW._replace(bins=dict.fromkeys(VIEW.bins, counted))
+    meaning = msgspec.structs.replace(MEANING, metrics=METRICS, histograms=HISTOGRAMS)
+    arms = ("personalized", "holdout", "context_blind")
+    asked = [[("metric", metric.name), ("surface", "home.hero"), ("arm", arm)] for arm in arms]
+    found = [query(view, meaning, parameters).estimate for parameters in asked]
+    assert [2.0, 1.0, None] == [estimate and estimate.value for estimate in found]
