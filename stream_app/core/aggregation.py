@@ -44,6 +44,7 @@ class Cells:
         "_current",
         "_current_start",
         "_gathered",
+        "_grown",
         "_moved",
         "_open",
         "_plan",
@@ -63,6 +64,7 @@ class Cells:
         self._plan = plan
         self.prefixes = prefixes
         self._steps = plan.steps
+        self._grown = plan.grown
         self.panes: dict[int, Rows | bytes] = {}
         self.hours: dict[int, Rows | bytes] = {}
         self.floor_ms = 0
@@ -80,7 +82,7 @@ class Cells:
 
     def grows_on(self, occasion: Subject) -> bool:
         """Say whether any measure grows on it."""
-        return occasion in self._steps
+        return occasion in self._steps or occasion in self._grown
 
     def add(self, at_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
         """Add a credit to the cell of its slice and time; nothing where no measure grows on its occasion."""
@@ -101,6 +103,23 @@ class Cells:
                     tally[index] += 1
                 for index, lift in lifts:
                     tally[index] += lift(subject)
+
+    def grow(self, at_ms: int, slice_number: int, on: Subject, before: Any, after: Any) -> None:
+        """Add to the cell of its slice and time what a record has more after than before."""
+        grown = self._grown.get(on)
+        if grown is None:
+            return
+        then, now = grown.amounts(before), grown.amounts(after)
+        if then == now:
+            return
+        start = at_ms - at_ms % PANE_MS
+        rows = self._current if start == self._current_start else self._enter(start)
+        tally = rows.get(slice_number)
+        if tally is None:
+            tally = rows[slice_number] = [0] * self._plan.width
+        for place, less, more in zip(grown.places, then, now, strict=True):
+            if more != less:
+                tally[place] += more - less
 
     def add_amount(self, at_ms: int, key: int, amount: int) -> None:
         """Add `amount` to the first measure of the row `key`."""

@@ -43,7 +43,7 @@ from stream_app.core.keeping import Keeping
 from stream_app.core.lists import NO_IMPRESSION, ListUnderWay
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
 from stream_app.core.panes import PANE_MS
-from stream_app.core.records import Change, Exposure, Kind, Scores, packed_at
+from stream_app.core.records import Exposure, Kind, Scores, packed_at
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
 from stream_app.core.touches import LastTouches
@@ -446,7 +446,7 @@ class Attribution:
             before.goals | goals,
         )
         self.joins.exposures.put(key, after)
-        self._add(before.at_ms, before.slice_number, Occasion.EXPOSURE, Change(before, after))
+        self.cells.grow(before.at_ms, before.slice_number, Occasion.EXPOSURE, before, after)
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""

@@ -104,17 +104,19 @@ class Bins:
                             self.cells.add_amount(start, bin_key(coarse, number, bin_), amount)
             places.clear()
 
-    def add(self, at_ms: int, slice_number: int, on: type[Event] | Kind, subject: Any) -> None:
-        """Let every histogram grow that grows on `on`; of a record, `subject` is its Change."""
+    def add(self, at_ms: int, slice_number: int, on: type[Event], event: Event) -> None:
+        """Let every histogram grow that grows on this type of event."""
         for number, histogram in self._by_subject.get(on, ()):
-            if isinstance(on, Kind):
-                before = _NOWHERE if subject.before == on.blank else _stands(histogram, subject.before)
-                after = _NOWHERE if subject.after == on.blank else _stands(histogram, subject.after)
-            else:
-                before, after = _NOWHERE, _stands(histogram, subject)
-            if before != after:
-                self._put(at_ms, slice_number, number, before, -1)
-                self._put(at_ms, slice_number, number, after, 1)
+            self._put(at_ms, slice_number, number, _stands(histogram, event), 1)
+
+    def grow(self, at_ms: int, slice_number: int, kind: Kind, before: Any, after: Any) -> None:
+        """Let a record that changed leave its bins and enter others; a blank one stands in none."""
+        for number, histogram in self._by_subject.get(kind, ()):
+            then = _NOWHERE if before == kind.blank else _stands(histogram, before)
+            now = _NOWHERE if after == kind.blank else _stands(histogram, after)
+            if then != now:
+                self._put(at_ms, slice_number, number, then, -1)
+                self._put(at_ms, slice_number, number, now, 1)
 
     def _put(self, at_ms: int, slice_number: int, number: int, standing: Standing, sign: int) -> None:
         bin_, weight = standing

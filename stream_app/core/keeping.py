@@ -5,7 +5,7 @@ What no family of metrics reads costs nothing.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest as digest
 
@@ -14,7 +14,7 @@ from stream_app.core.events import EVENT_TYPES, AnyEvent, Event, Impression
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Change, Home, Kind, pack, unpack
+from stream_app.core.records import Home, Kind, pack, unpack
 
 SliceOf = Callable[[AnyEvent], int]
 Tables = Mapping[Kind, Remembered[bytes]]
@@ -80,15 +80,16 @@ class Keeping:
         if home is None or is_moving:
             here = Home(pane_start(event.ts), slice_of(event))
             if home not in (None, here):
-                self._grow(home, kind, Change(before, kind.blank))
+                self._grow(home, kind, before, kind.blank)
                 before = kind.blank
             elif after == before:
                 return
             home = here
         table.put(key, pack(home, after))
         if before[: kind.shows] != after[: kind.shows]:
-            self._grow(home, kind, Change(before, after))
+            self._grow(home, kind, before, after)
 
-    def _grow(self, home: Home, kind: Kind, change: Change) -> None:
-        self._cells.add(*home, kind, change)
-        self._bins.add(*home, kind, change)
+    def _grow(self, home: Home, kind: Kind, before: Any, after: Any) -> None:
+        at_ms, slice_number = home
+        self._cells.grow(at_ms, slice_number, kind, before, after)
+        self._bins.grow(at_ms, slice_number, kind, before, after)

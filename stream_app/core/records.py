@@ -13,7 +13,9 @@ Families of metrics declare which records there are, as a `Kind` each; the expos
 attribution itself looks after.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -48,6 +50,10 @@ class Scores(Struct, frozen=True, gc=False):
     squares: int
     counts_squared: int
     products: int
+
+
+AMOUNTS_REMEMBERED: Final = 4_096
+"""Records of each kind whose amounts are remembered, those used last: some 2 MB."""
 
 
 def _never(_record: Any, _event: Any) -> bool:
@@ -122,17 +128,39 @@ def packed_at(packed: bytes) -> int:
     return _decode(packed)[0]
 
 
-class Change(NamedTuple):
-    """A record before and after something happened."""
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How much a measure grows when a record changes: by what `of` is more of the record after than before."""
 
-    before: Any
-    after: Any
+    of: Callable[[Any], int]
+
+    def __call__(self, record: Any) -> int:
+        """Return what the measure has of a record."""
+        return self.of(record)
 
 
-def growth(of: Callable[[Any], int]) -> Callable[[Change], int]:
-    """Lift a change to how much `of` grew by it; of a new record, the change is from one without growth."""
+def growth(of: Callable[[Any], int]) -> Growth:
+    """Lift a record to what a measure has of it: an integer, 0 of a record of which nothing is known."""
+    return Growth(of)
 
-    def lift(change: Change) -> int:
-        return int(of(change.after)) - int(of(change.before))
 
-    return lift
+class Grown(NamedTuple):
+    """What all measures of one kind have of a record: their places in the tally, and the amounts in that order.
+
+    A record was looked at when it became what it is, so the amounts before a change are those last worked out:
+    remembering them halves the work.
+    """
+
+    places: tuple[int, ...]
+    amounts: Callable[[Any], tuple[int, ...]]
+
+    @classmethod
+    def of(cls, growths: Sequence[tuple[int, Growth]]) -> "Grown":
+        """Compile measures by their places in the tally."""
+        functions = [growth.of for _, growth in growths]
+
+        @lru_cache(maxsize=AMOUNTS_REMEMBERED)
+        def amounts(record: Any) -> tuple[int, ...]:
+            return tuple([of(record) for of in functions])
+
+        return cls(tuple(place for place, _ in growths), amounts)

@@ -12,7 +12,7 @@ from operator import add, neg, sub
 from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
-from stream_app.core.records import Kind
+from stream_app.core.records import Grown, Growth, Kind
 
 
 class Occasion(IntEnum):
@@ -52,7 +52,7 @@ class Measure(NamedTuple):
     """An additive integer.
 
     `on` is the occasion it grows on: one that attribution decides about, every event of a type, or every change of a
-    kind of record. `lift` maps the occasion's subject to the amount: the event, the Change of a record, minor units of
+    kind of record. `lift` maps the occasion's subject to the amount: the event, a record (`growth`), minor units of
     revenue. With `given`, it grows only where that attribute of the subject is not None. Who changes what `lift` means
     counts `version` up: amounts of the former meaning are dropped.
     """
@@ -208,12 +208,14 @@ class Plan(NamedTuple):
     """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more.
 
     `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
-    nothing grows is not in `steps`. `kinds` are the records that measures and histograms read.
+    nothing grows is in neither of `steps` and `grown`; the latter has what grows with records. `kinds` are the records
+    that measures and histograms read.
     """
 
     width: int
     columns: tuple[str, ...]
     steps: Mapping[Subject, Step]
+    grown: Mapping[Subject, Grown]
     histograms: tuple[Binned, ...] = ()
     kinds: tuple[Kind, ...] = ()
 
@@ -224,10 +226,25 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, measures: Sequence[Measure], histograms: Sequence[Binned] = ()) -> "Plan":
-        """Compile `measures`; their order is the layout of the vector. Raises ValueError when two share a name."""
+        """Compile `measures`; their order is the layout of the vector.
+
+        Raises ValueError when two share a name, TypeError when a measure of records does not lift by `growth`.
+        """
         steps: dict[Subject, Step] = {}
+        grown: dict[Subject, list[tuple[int, Growth]]] = {}
+        for place, measure in enumerate(measures):
+            if isinstance(measure.lift, Growth):
+                grown.setdefault(measure.on, []).append((place, measure.lift))
+            elif isinstance(measure.on, Kind):
+                raise TypeError(f"{measure.name} grows with a record: lift it by growth(...)")
         for occasion in dict.fromkeys(measure.on for measure in measures):
-            own = [(index, measure) for index, measure in enumerate(measures) if measure.on is occasion]
+            own = [
+                (index, measure)
+                for index, measure in enumerate(measures)
+                if measure.on is occasion and not isinstance(measure.lift, Growth)
+            ]
+            if not own:
+                continue
             groups = []
             for given in dict.fromkeys(measure.given or "" for _, measure in own):
                 ones = tuple(i for i, m in own if (m.given or "") == given and m.lift is one)
@@ -241,4 +258,11 @@ class Plan(NamedTuple):
         for names in ([m.column for m in measures], [h.number for h in histograms], [k.table for k in kinds]):
             if len(set(names)) < len(names):
                 raise ValueError(f"two of these have one name: {names}")
-        return cls(len(measures), tuple(measure.column for measure in measures), steps, tuple(histograms), kinds)
+        return cls(
+            len(measures),
+            tuple(measure.column for measure in measures),
+            steps,
+            {on: Grown.of(growths) for on, growths in grown.items()},
+            tuple(histograms),
+            kinds,
+        )

@@ -16,11 +16,10 @@ Of a view the heartbeat of the longest time counts, of two of the same the final
 view counts as over before its next check-in until that comes; it is settled when the page is left.
 """
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from stream_app.core.events import Engagement
-from stream_app.core.records import Change, Kind, growth
+from stream_app.core.records import Growth, Kind, growth
 from stream_app.core.tally import Measure
 from stream_app.metrics.methods import MedianBetween, Proportion
 from stream_app.metrics.metric import Family, Metric
@@ -71,28 +70,16 @@ VIEWS: Final = Kind(
 )
 
 
-# How these grow is written out, for all of them are asked at every heartbeat; `has_reached` and `is_known` say what.
-def _reached(at_s: int) -> Callable[[Change], int]:
-    at_ms = at_s * _MS
-    return lambda change: (change.after.elapsed_ms >= at_ms) - (change.before.elapsed_ms >= at_ms)
+def _reached(at_s: int) -> Growth:
+    return growth(lambda view: has_reached(view, at_s * _MS))
 
 
-def _known(at_s: int) -> Callable[[Change], int]:
-    at_ms = at_s * _MS
-
-    def lift(change: Change) -> int:
-        before, after = change
-        if before.elapsed_ms >= at_ms:
-            return 0  # what has lasted so long has, whatever comes
-        is_now = after.elapsed_ms >= at_ms or after.is_final or 0 < after.due_ms <= at_ms
-        was = before.is_final or 0 < before.due_ms <= at_ms
-        return bool(is_now) - bool(was)
-
-    return lift
+def _known(at_s: int) -> Growth:
+    return growth(lambda view: is_known(view, at_s * _MS))
 
 
-def _scrolled(depth: int) -> Callable[[Change], int]:
-    return lambda change: (change.after.scrolled > depth) - (change.before.scrolled > depth)
+def _scrolled(depth: int) -> Growth:
+    return growth(lambda view: view.scrolled > depth)
 
 
 MEASURES: Final = (

@@ -6,11 +6,10 @@ goes on: nothing waits for its end, and the sums of squares are those of whole v
 
 from collections.abc import Callable
 from functools import lru_cache
-from operator import itemgetter
 from typing import Final
 
 from stream_app.core.quantile_sketch import bucket_of
-from stream_app.core.records import Change, growth
+from stream_app.core.records import growth
 from stream_app.core.tally import Histogram, Measure, Occasion
 from stream_app.metrics.fixed_point import NANOS, divided
 from stream_app.metrics.logarithms import log_nanos, log_square_nanos
@@ -22,23 +21,11 @@ _MS: Final = 1_000
 _OF_PEOPLE: Final = ("arm", "segment", "channel", "device")
 """A visit goes over many surfaces, so it is not known by them."""
 _OF_HISTOGRAMS: Final = ("arm",)
-_SCORED: Final = tuple(action.counted for action in ACTIONS)
 
 
-def _of_visits(name: str, help_: str, unit: str, fields: tuple[str, ...], of: Callable[[Visit], int]) -> Measure:
-    """Return a measure that adds `of` each visit that is one, where `of` depends on `fields` alone.
-
-    Visits change with every page, and most of what is counted does not with most changes: then nothing is worked out.
-    """
-    depends_on = itemgetter(*(Visit._fields.index(field) for field in ("is_seen", *fields)))
-
-    def lift(change: Change) -> int:
-        before, after = change
-        if depends_on(before) == depends_on(after):
-            return 0
-        return (of(after) if after.is_seen else 0) - (of(before) if before.is_seen else 0)
-
-    return Measure(name, help_, unit, VISITS, lift)
+def _of_visits(name: str, help_: str, unit: str, of: Callable[[Visit], int]) -> Measure:
+    """Return a measure that adds `of` each visit that is one."""
+    return Measure(name, help_, unit, VISITS, growth(lambda visit: of(visit) if visit.is_seen else 0))
 
 
 def _square_seconds(ms: int) -> int:
@@ -56,91 +43,79 @@ def _log_second_square_nanos(seconds: int) -> int:
 
 
 MEASURES: Final = (
-    Measure("visits", "Visits, where they began.", "visits", VISITS, lambda c: c.after.is_seen - c.before.is_seen),
-    _of_visits("visit_pages", "Pages viewed in visits.", "pages", ("pages",), lambda visit: visit.pages),
+    Measure("visits", "Visits, where they began.", "visits", VISITS, growth(lambda visit: visit.is_seen)),
+    _of_visits("visit_pages", "Pages viewed in visits.", "pages", lambda visit: visit.pages),
     _of_visits(
         "visit_page_squares",
         "Sum over visits of the square of the number of their pages.",
         "pages squared",
-        ("pages",),
         lambda visit: visit.pages**2,
     ),
-    _of_visits("visit_searches", "Searches made in visits.", "searches", ("searches",), lambda visit: visit.searches),
+    _of_visits("visit_searches", "Searches made in visits.", "searches", lambda visit: visit.searches),
     _of_visits(
         "visit_search_squares",
         "Sum over visits of the square of the number of their searches.",
         "searches squared",
-        ("searches",),
         lambda visit: visit.searches**2,
     ),
     _of_visits(
         "searching_visits",
         "Visits with a search at least.",
         "visits",
-        ("searches",),
         lambda visit: int(visit.searches > 0),
     ),
     _of_visits(
         "visit_interactions",
         "Clicks of every kind, also repeated ones, and additions to the cart, in visits.",
         "interactions",
-        ("clicks", "cart_adds"),
         lambda visit: visit.interactions,
     ),
     _of_visits(
         "visit_interaction_squares",
         "Sum over visits of the square of the number of their interactions.",
         "interactions squared",
-        ("clicks", "cart_adds"),
         lambda visit: visit.interactions**2,
     ),
     _of_visits(
         "visit_log_span_nanos",
         "Sum over visits of ln(1 + whole seconds from first to last sign of life), in 10^-9.",
         "10^-9",
-        ("span_ms",),
         lambda visit: _log_second_nanos(visit.span_ms // _MS),
     ),
     _of_visits(
         "visit_log_span_square_nanos",
         "Sum over visits of the square of ln(1 + whole seconds from first to last sign of life), in 10^-9.",
         "10^-9",
-        ("span_ms",),
         lambda visit: _log_second_square_nanos(visit.span_ms // _MS),
     ),
     _of_visits(
         "timed_visits",
         "Visits of which a view said that it was over, and so how long it was looked at.",
         "visits",
-        ("views_left",),
         lambda visit: int(visit.views_left > 0),
     ),
     _of_visits(
         "visit_active_ms",
         "Time for which views were looked at, of those that said that they were over.",
         "milliseconds",
-        ("active_ms",),
         lambda visit: visit.active_ms,
     ),
     _of_visits(
         "visit_active_square_seconds",
         "Sum over visits of the square of visit_active_ms, in seconds squared.",
         "seconds squared",
-        ("active_ms",),
         lambda visit: _square_seconds(visit.active_ms),
     ),
     _of_visits(
         "engagement_points",
         f"Points of the engagement score, of {MOST_POINTS} possible in a visit.",
         "points",
-        _SCORED,
         lambda visit: visit.points,
     ),
     _of_visits(
         "engagement_point_squares",
         "Sum over visits of the square of their points.",
         "points squared",
-        _SCORED,
         lambda visit: visit.points**2,
     ),
     Measure(
