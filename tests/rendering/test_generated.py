@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.catalogue import FAMILIES, MEASURES, METRICS
+from stream_app.metrics.catalogue import FAMILIES, METRICS
 from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.methods import Count
 from stream_app.metrics.metric import Family, Metric
@@ -50,10 +50,11 @@ def test_a_generated_file_is_fresh(each: Generated) -> None:
 
 
 def test_the_page_has_every_metric_and_measure() -> None:
-    """A section for each metric, a row for each measure, in the order of the catalogue."""
+    """A section for each metric, a row for each measure and histogram, in the order of the catalogue."""
     page = metrics_page(FAMILIES, "EUR")
     assert [metric.name for metric in METRICS] == re.findall(r"^### (\w+)$", page, re.MULTILINE)
-    assert [m.name for m in MEASURES] == re.findall(r"^\| `(\w+)` \|", page.partition("## Measures")[2], re.MULTILINE)
+    counted = [each.name for family in FAMILIES for each in (*family.measures, *family.histograms)]
+    assert counted == re.findall(r"^\| `(\w+)` \|", page.partition("## Measures")[2], re.MULTILINE)
 
 
 def test_the_page_has_what_is_exported() -> None:

@@ -84,7 +84,7 @@ def test_a_contrast_is_the_ratio_of_two_arms() -> None:
     view = view_of((NOW_MS, HOME, 100, 30), (NOW_MS, HOLDOUT, 100, 20))
     found = {(c.surface, c.metric, c.arm, c.against): c.ratio for c in view.snapshot.windows["5m"].contrasts}
     expected = risk_ratio(30, 100, 20, 100)
-    proportions = [metric.name for metric in MEANING.metrics if isinstance(metric.method, Proportion)]
+    proportions = [m.name for m in MEANING.metrics if m.is_exported and isinstance(m.method, Proportion)]
     assert {
         (surface, metric, "personalized", "holdout"): expected if metric == "ctr" else None
         for surface in ("all", "home.hero")
