@@ -205,6 +205,41 @@ def test_a_record_may_begin_with_an_exposure() -> None:
     assert 1 == len(state.joins.records[SPENT])
 
 
+class Turn(NamedTuple):
+    """A page and how many searches preceded it; `waiting` is not shown."""
+
+    pages: int = 0
+    preceded: int = 0
+    waiting: int = 0
+
+
+TURNS = Kind(
+    "turns",
+    (PageView, Search),
+    lambda event: event.user,
+    Turn(),
+    lambda turn, event: Turn(1, turn.waiting, 0) if isinstance(event, PageView) else Turn(*turn[:2], turn.waiting + 1),
+    begins_anew=lambda turn, event: isinstance(event, PageView),
+    leaves=lambda turn: Turn(waiting=turn.waiting),
+    shows=2,
+)
+TURNS_PLAN = Plan.of((Measure("preceded", "", "searches", TURNS, growth(lambda turn: turn.preceded)),))
+
+
+def test_a_record_may_leave_something_to_the_next() -> None:
+    """Searches wait for the page that they precede, also beyond an earlier page, and are counted where it is."""
+    state = Partition(TURNS_PLAN, Rules())
+    events = [search(1, 0), search(2, 1), view(1, 10_000), search(3, 20_000), view(2, 30_000)]
+    state.process([Span(0, T0 + 30 * HOUR_MS, [codec.encode(event) for event in events])])
+    found = {
+        start - T0: tally[0]
+        for start, rows in state.cells.panes.items()
+        for tally in (unpack_rows(rows) if isinstance(rows, bytes) else rows).values()
+        if tally[0]
+    }
+    assert {10_000: 2, 30_000: 1} == found
+
+
 def test_without_consent_nothing_personal_is_kept() -> None:
     """An event without analytics counts in totals alone."""
     state = state_of(view(1, 0, consent=Consent(analytics=False, personalization=True)))
