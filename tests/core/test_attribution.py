@@ -4,7 +4,7 @@ import pytest
 
 from stream_app.core.events import Assignment, Consent, OrderLine, PageView
 from stream_app.metrics.catalogue import INDEX
-from tests.timelines import at, click, conversion, feed, impression, order, outcomes, partition, rows, total
+from tests.timelines import at, click, conversion, credited, feed, impression, order, outcomes, partition, rows
 
 CONVERSIONS = INDEX["conversions"]
 
@@ -14,7 +14,7 @@ def test_a_click_is_credited_to_the_pane_of_its_impression() -> None:
     state = partition()
     feed(state, impression(5), click(65))
     assert list(rows(state)) == [("pane", at(0))]
-    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
+    assert credited(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_the_click_window_is_closed_at_its_end() -> None:
@@ -30,7 +30,7 @@ def test_one_click_per_impression() -> None:
     """A second click on the same impression is counted apart."""
     state = partition()
     feed(state, impression(0), click(1), click(2))
-    assert total(state) == {"impressions": 1, "clicks": 1, "repeat_clicks": 1, "sessions": 1, "clicked_sessions": 1}
+    assert credited(state) == {"impressions": 1, "clicks": 1, "repeat_clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_a_click_that_overtakes_its_impression_waits_for_it() -> None:
@@ -40,14 +40,14 @@ def test_a_click_that_overtakes_its_impression_waits_for_it() -> None:
     assert outcomes(state) == {"unmatched": 1}
     feed(state, impression(0))
     assert outcomes(state) == {"counted": 2}
-    assert total(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
+    assert credited(state) == {"impressions": 1, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_a_waiting_click_is_released_once() -> None:
     """A second impression of the same item finds no waiting click."""
     state = partition()
     feed(state, click(1), impression(0), impression(2, id="again"))
-    assert total(state) == {"impressions": 2, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
+    assert credited(state) == {"impressions": 2, "clicks": 1, "sessions": 1, "clicked_sessions": 1}
 
 
 def test_sessions_are_counted_once_per_surface_and_arm() -> None:
@@ -60,7 +60,7 @@ def test_sessions_are_counted_once_per_surface_and_arm() -> None:
         impression(40, "d3", surface="search"),
         impression(50, "d4", device="mobile"),
     )
-    assert total(state) == {"impressions": 4, "sessions": 2}
+    assert credited(state) == {"impressions": 4, "sessions": 2}
 
 
 def test_scores_are_summed_by_session() -> None:
@@ -75,7 +75,7 @@ def test_scores_are_summed_by_session() -> None:
         impression(602, "d6", user="u3", relevance=0.5, consent=Consent(analytics=False)),
     ]
     feed(state, *shown)
-    sums = total(state)
+    sums = credited(state)
     # Sessions: 0.5 + 0.25 + 0.25 of three, 1 of one, 0.5 of one, 0.5 of one.
     assert (4, 2_500_000, 9 + 3, 3_000_000 + 2_000_000) == tuple(
         sums[name]
@@ -99,7 +99,7 @@ def test_a_conversion_goes_to_the_impression_it_quotes() -> None:
     )
     (home,) = [by_slice for (_, start), by_slice in rows(state).items() if start == at(0)]
     assert {slice_.surface for slice_ in home} == {"home"}
-    assert total(state) == {
+    assert credited(state) == {
         "impressions": 2,
         "sessions": 2,
         "conversions": 1,
@@ -114,7 +114,7 @@ def test_a_decision_quoted_without_its_item_is_found() -> None:
     """The decision alone is enough."""
     state = partition()
     feed(state, impression(0, "d1", "A"), impression(0, "d1", "B", position=2), conversion(9, decision="d1"))
-    assert total(state)["conversions"] == 1
+    assert credited(state)["conversions"] == 1
 
 
 def test_an_unknown_decision_is_unmatched_even_with_a_last_touch() -> None:
@@ -129,7 +129,7 @@ def test_a_view_earns_for_a_day(elapsed: int, expected: int) -> None:
     """Without a click, the view window decides."""
     state = partition()
     feed(state, impression(0), conversion(elapsed))
-    assert total(state).get("conversions", 0) == expected
+    assert credited(state).get("conversions", 0) == expected
 
 
 @pytest.mark.parametrize(("elapsed", "expected"), [(7 * 86_400, 1), (7 * 86_400 + 2, 0)])
@@ -137,7 +137,7 @@ def test_a_click_earns_for_a_week(elapsed: int, expected: int) -> None:
     """With a click, the longer window counts from the click."""
     state = partition()
     feed(state, impression(0), click(1), conversion(1 + elapsed))
-    assert total(state).get("conversions", 0) == expected
+    assert credited(state).get("conversions", 0) == expected
 
 
 def test_the_last_click_wins_over_a_later_view() -> None:
@@ -160,25 +160,25 @@ def test_squares_of_session_revenue_stay_additive() -> None:
     """Two purchases of one session give the square of their sum."""
     state = partition()
     feed(state, impression(0), order(10, total_minor=300), order(20, total_minor=400))
-    assert total(state)["session_revenue_squares"] == 700**2
-    assert total(state)["converted_sessions"] == 1
-    assert total(state)["conversions"] == 2
+    assert credited(state)["session_revenue_squares"] == 700**2
+    assert credited(state)["converted_sessions"] == 1
+    assert credited(state)["conversions"] == 2
 
 
 def test_net_revenue_leaves_tax_and_shipping_out() -> None:
     """Revenue is what is left of the total."""
     state = partition()
     feed(state, impression(0), order(10, total_minor=1190, tax_minor=190, shipping_minor=400))
-    assert total(state)["revenue_minor"] == 600
+    assert credited(state)["revenue_minor"] == 600
 
 
 def test_two_currencies_are_never_added() -> None:
     """Money in another currency is counted as an event, its amount is left out."""
     state = partition()
     feed(state, impression(0), order(10, total_minor=700), order(20, total_minor=900, currency="USD"))
-    assert total(state)["revenue_minor"] == 700
-    assert total(state)["foreign_revenue_events"] == 1
-    assert total(state)["conversions"] == 2
+    assert credited(state)["revenue_minor"] == 700
+    assert credited(state)["foreign_revenue_events"] == 1
+    assert credited(state)["conversions"] == 2
 
 
 def test_an_order_is_found_by_the_decision_of_a_line() -> None:
@@ -200,7 +200,7 @@ def test_without_analytics_consent_nothing_is_kept_under_the_user() -> None:
     state = partition()
     no = Consent(analytics=False)
     feed(state, impression(0, consent=no), click(1, consent=no), conversion(5, consent=no))
-    assert total(state) == {"impressions": 1, "clicks": 1}
+    assert credited(state) == {"impressions": 1, "clicks": 1}
     assert outcomes(state) == {"counted": 2, "unmatched": 1}
     assert (len(state.joins.exposures), len(state.joins.sessions), len(state.joins.arms)) == (0, 0, 0)
 
@@ -209,7 +209,7 @@ def test_bots_and_tests_are_counted_apart() -> None:
     """They touch no metric and leave nothing to join."""
     state = partition()
     feed(state, impression(0, bot=True), click(1), impression(2, "d2", test=True))
-    assert total(state) == {"excluded": 2}
+    assert credited(state) == {"excluded": 2}
     assert outcomes(state) == {"counted": 2, "unmatched": 1}
 
 
@@ -235,14 +235,14 @@ def test_a_session_is_derived_where_none_is_named() -> None:
         impression(1800, "d2", session=None),
         impression(3600.001, "d3", session=None),
     )
-    assert total(state) == {"impressions": 3, "sessions": 2}
+    assert credited(state) == {"impressions": 3, "sessions": 2}
 
 
 def test_other_events_are_counted_as_such() -> None:
     """An event that no metric reads yet is still in the books."""
     state = partition()
     feed(state, PageView(id="p", ts=at(0), user="u1", page="/"))
-    assert (total(state), outcomes(state)) == ({"other_events": 1}, {"counted": 1})
+    assert (credited(state), outcomes(state)) == ({"other_events": 1}, {"counted": 1})
 
 
 def test_an_order_id_earns_once() -> None:
@@ -250,11 +250,15 @@ def test_an_order_id_earns_once() -> None:
     state = partition()
     told = [order(9 + n, total_minor=100 + n, order="same", id=f"e{n}") for n in range(3)]
     feed(state, impression(0), *told)
-    assert (outcomes(state), total(state)["conversions"], total(state)["revenue_minor"]) == ({"counted": 4}, 1, 100)
+    assert (outcomes(state), credited(state)["conversions"], credited(state)["revenue_minor"]) == (
+        {"counted": 4},
+        1,
+        100,
+    )
 
 
 def test_an_order_id_is_taken_also_where_it_earned_nothing() -> None:
     """An order that was unmatched is not matched by being told again."""
     state = partition()
     feed(state, order(0, order="same", id="a"), impression(5), order(9, order="same", id="b"))
-    assert (outcomes(state), total(state).get("conversions", 0)) == ({"counted": 2, "unmatched": 1}, 0)
+    assert (outcomes(state), credited(state).get("conversions", 0)) == ({"counted": 2, "unmatched": 1}, 0)

@@ -11,6 +11,8 @@ from stream_app.metrics.catalogue import MEASURES, PLAN
 from tests.core.test_processor import LATER, SMALL, logs
 from tests.timelines import rows
 
+WIDE = SMALL._replace(max_slices=1_000)
+"""Which slices there is no room for depends on which events are kept, and so on the catalogue."""
 NAMES = {measure.name for measure in MEASURES}
 OF_RECORDS = {measure.name for measure in MEASURES if isinstance(measure.on, Kind)}
 """A record that began before its kind was kept is not known, so these are whole only when all such have ended."""
@@ -24,7 +26,7 @@ def go_on(state: Partition, stored: dict[str, bytes], plan: Plan) -> Partition:
     fields, _ = state.take_changes()
     stored |= fields
     stored.setdefault(layout.SLICES, layout.pack([]))
-    return Partition.restore(plan, SMALL, stored)[0]
+    return Partition.restore(plan, WIDE, stored)[0]
 
 
 def amounts(state: Partition, names: set[str], panes_from_ms: int = 0) -> dict[tuple[object, ...], int]:
@@ -40,7 +42,7 @@ def amounts(state: Partition, names: set[str], panes_from_ms: int = 0) -> dict[t
 
 
 def whole_of(log: list[bytes | None]) -> Partition:
-    state = Partition(PLAN, SMALL)
+    state = Partition(PLAN, WIDE)
     state.process([Span(0, LATER, log)])
     return state
 
@@ -53,7 +55,7 @@ def test_a_measure_that_comes_later_changes_no_other(
     """Some measures first, then all: the former as if all had been there, the new ones too, since they are counted."""
     cut %= len(log) + 1
     stored: dict[str, bytes] = {}
-    state = Partition(Plan.of(former), SMALL)
+    state = Partition(Plan.of(former), WIDE)
     state.process([Span(0, LATER, log[:cut])])
     state = go_on(state, stored, PLAN)
     state.process([Span(cut, LATER, log[cut:])])
