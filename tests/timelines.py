@@ -81,6 +81,6 @@ def rows(state: Partition) -> dict[tuple[str, int], dict[tuple[str, ...], Tally]
 
 
 def total(state: Partition) -> dict[str, int]:
-    """Return the sum of all cells by measure, zeros left out: those that were there before families kept records."""
+    """Return the sum of all cells by measure, zeros left out."""
     sums = Tally.total((t for by_slice in rows(state).values() for t in by_slice.values()), len(MEASURES))
     return {name: sums[INDEX[name]] for name in INDEX if sums[INDEX[name]]}

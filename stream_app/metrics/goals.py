@@ -169,6 +169,7 @@ METRICS: Final = (
         method=Proportion("qualified_leads", "leads"),
         honesty="estimate",
         settles="cohort_age",
+        cohort_days=28,
         is_up_good=True,
         highest=1.0,
     ),

@@ -3,11 +3,14 @@
     user     23:50 sees a surface      00:10 orders for 50.00      two user-days, one of them with 50.00
     arm      sum of user-days' revenue / user-days                 ARPDAU: the mean revenue of a daily user
 
-A user-day begins with seeing a surface, or with a cart, conversion or order, and is at home where the earliest of
-these is; so all revenue of a day is in it whether it was credited to a surface or not, and days add over windows and
-partitions. In a window of 24 hours user-days are nearly the users; over a longer one, whoever comes on three days is
-three, so the mean is per user and day. Money in another currency is counted, never added; an order whose id was taken
-before is none. Refunds are not subtracted: they come on other days, and are seen in the order values.
+A user-day begins where a session begins to see a surface, or with a cart, conversion or order, and is at home where the
+earliest of these is. What a session goes on to see after midnight begins none; of one whose impressions on both sides
+of midnight arrive out of order, the day is that of the first to arrive. So all revenue of a day is in it whether it was
+credited to a surface or not, and days add over windows and partitions. In a window of 24 hours user-days are nearly the
+users; over a longer one, whoever comes on three days is three, so the mean is per user and day.
+
+Money in another currency is counted, never added; an order whose id was taken before is none. Refunds are not
+subtracted: they come on other days, and are seen in the order values.
 
 Without analytics consent there is no user, so what such people buy is not in here: it is in the order values.
 """

@@ -249,7 +249,11 @@ def test_an_order_id_earns_once() -> None:
     state = partition()
     told = [order(9 + n, total_minor=100 + n, order="same", id=f"e{n}") for n in range(3)]
     feed(state, impression(0), *told)
-    assert (outcomes(state), total(state)["conversions"], total(state)["revenue_minor"]) == ({"counted": 4}, 1, 100)
+    assert (outcomes(state), total(state)["conversions"], total(state)["revenue_minor"]) == (
+        {"counted": 4},
+        1,
+        100,
+    )
 
 
 def test_an_order_id_is_taken_also_where_it_earned_nothing() -> None:

@@ -65,7 +65,8 @@ def happenings(draw: st.DrawFn) -> list[AnyEvent]:
                 conversion(seconds, user, id=f"e{n}", goal=goal, value_minor=draw(AMOUNTS), currency="EUR", **said)
             )
         else:
-            events.append(impression(seconds, f"d{n}", user=user, id=f"e{n}", **said))
+            # Of a session on both sides of midnight it is the impression that arrives first that says on which day.
+            events.append(impression(min(seconds, 86_399), f"d{n}", user=user, id=f"e{n}", **said))
     return events
 
 

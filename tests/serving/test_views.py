@@ -7,11 +7,11 @@ import pytest
 
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.slices import Slice
-from stream_app.metrics.methods import Proportion
 from stream_app.metrics.windows import windows_from
 from stream_app.serving import views
 from stream_app.serving.queries import query
 from stream_app.serving.views import Meaning, estimates_of, stale
+from stream_app.statistics.lowering import CONTRASTED
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
@@ -84,11 +84,11 @@ def test_a_contrast_is_the_ratio_of_two_arms() -> None:
     view = view_of((NOW_MS, HOME, 100, 30), (NOW_MS, HOLDOUT, 100, 20))
     found = {(c.surface, c.metric, c.arm, c.against): c.ratio for c in view.snapshot.windows["5m"].contrasts}
     expected = risk_ratio(30, 100, 20, 100)
-    proportions = [metric.name for metric in MEANING.headlines("5m") if isinstance(metric.method, Proportion)]
+    compared = [metric for metric in MEANING.metrics if metric.is_exported and isinstance(metric.method, CONTRASTED)]
     assert {
         (surface, metric, "personalized", "holdout"): expected if metric == "ctr" else None
         for surface in ("all", "home.hero")
-        for metric in proportions
+        for metric in (m.name for m in compared if surface == "all" or "surface" in m.dimensions)
     } == found
 
 
