@@ -129,7 +129,9 @@ class Bins:
         coarse = self._coarse.get(slice_number)
         if coarse is None:
             surface, arm = self.slices.slices[slice_number][:2]
+            overflowed = self.slices.overflowed
             coarse = self._coarse[slice_number] = self.slices.number((surface, arm, None, None, None, None))
+            self.slices.overflowed = overflowed  # no event lost its slice by it
         return coarse
 
 

@@ -134,6 +134,7 @@ def truth_of(state: Partition) -> Truth:
         unpacked = layout.unpack_rows(packed) if isinstance(packed, bytes) else packed
         return {number: list(tally) for number, tally in unpacked.items()}
 
+    state.bins.settle()  # what was gathered is added once a pane, or at a checkpoint
     head = state.head
     cells = {}
     for kept in (state.cells, state.bins.cells):
