@@ -193,7 +193,7 @@ class Attribution:
         self.joins = joins
         self.slices = slices
         self.cells = cells
-        self.keeping = Keeping(joins.records, cells, bins)
+        self.keeping = Keeping(joins.records, cells, bins, rules.currency)
         self._add, self._gather = cells.add, cells.gather
         self._numbers = slices.numbers
         self._mixes: list[int] = []

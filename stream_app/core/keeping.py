@@ -7,6 +7,7 @@ What no family of metrics reads costs nothing.
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core.aggregation import Cells
@@ -14,7 +15,8 @@ from stream_app.core.events import EVENT_TYPES, AnyEvent, Event
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Change, Home, Kind, pack, unpack
+from stream_app.core.records import Aged, Change, Home, Kind, pack, unpack
+from stream_app.core.slices import DIMENSIONS
 
 Tables = Mapping[Kind, Remembered[bytes]]
 _NOTHING: Final[tuple[Kind, ...]] = ()
@@ -23,12 +25,17 @@ _NOTHING: Final[tuple[Kind, ...]] = ()
 class Keeping:
     """Changes records and adds what grows with them to `cells` and `bins`. Mutable state: the tables of the records."""
 
-    __slots__ = ("_bins", "_cells", "_kinds", "_tables", "_types")
+    __slots__ = ("_aged", "_bins", "_cells", "_currency", "_kinds", "_tables", "_types")
 
-    def __init__(self, tables: Tables, cells: Cells, bins: Bins) -> None:
+    def __init__(self, tables: Tables, cells: Cells, bins: Bins, currency: str) -> None:
+        """`currency` is the reporting one."""
         self._tables = tables
         self._cells = cells
         self._bins = bins
+        self._currency = currency
+        self._aged: dict[Kind, tuple[Aged, ...]] = {
+            kind: tuple(aged for aged in cells.aged if aged.kind == kind) for kind in tables
+        }
         kinds = {of: tuple(kind for kind in tables if of in kind.on) for of in EVENT_TYPES}
         self._kinds = {of: concerned for of, concerned in kinds.items() if concerned}
         self._types = {of for of in EVENT_TYPES if cells.grows_on(of) or bins.grows_on(of)}
@@ -57,7 +64,9 @@ class Keeping:
         key, table = digest(name.encode()) >> KEY_SHIFT, self._tables[kind]
         packed = table.get(key)
         home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
-        here = Home(pane_start(event.ts), slice_number)
+        here = Home(pane_start(event.ts), self._coarse(kind, slice_number))
+        if kind.adds_money:
+            event = _without_foreign_money(event, self._currency)
         if home is None or kind.begins_anew(before, event):
             home, before = here, kind.blank
         after = kind.change(before, event)
@@ -72,3 +81,23 @@ class Keeping:
     def _grow(self, home: Home, kind: Kind, change: Change) -> None:
         self._cells.add(*home, kind, change)
         self._bins.add(*home, kind, change)
+        for aged in self._aged[kind]:
+            self._cells.add_on_day(aged.day_ms(home.at_ms), home.slice_number, aged, change)
+
+    def _coarse(self, kind: Kind, slice_number: int) -> int:
+        if kind.dimensions == DIMENSIONS:
+            return slice_number
+        slices = self._bins.slices
+        surface, arm, policy, segment, channel, device = (
+            value if name in kind.dimensions else None
+            for name, value in zip(DIMENSIONS, slices.slices[slice_number], strict=True)
+        )
+        return slices.number((surface, arm, policy, segment, channel, device))
+
+
+def _without_foreign_money(event: AnyEvent, currency: str) -> AnyEvent:
+    if getattr(event, "currency", None) in (None, currency):
+        return event
+    return msgspec.structs.replace(
+        event, **{name: 0 for name in event.__struct_fields__ if name.endswith("_minor") and getattr(event, name)}
+    )

@@ -9,6 +9,13 @@ for a session's end.
     visit(1, 0)    visit(2, 0)           visit(2, 1)
     pages +1       pages +1, squares +3  buyers +1      all of it is added at home
 
+What is said of people once they are so many days old is told on the day on which they are (`Aged`): a window then
+has exactly those who came of that age in it, so everything in it is settled, and no window has to look back further
+than it is long.
+
+    first seen on the 1st, on day 7 again        d:1st     d:2nd     ...   d:9th                  the days of cells
+    Aged(PEOPLE, 8)                                                        people +1, returned +1
+
 Families of metrics declare which records there are, as a `Kind` each; the exposures and scores below are those that
 attribution itself looks after.
 """
@@ -19,7 +26,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stream_app.core.events import Event
-from stream_app.core.panes import DAY_MS
+from stream_app.core.panes import DAY_MS, day_start
+from stream_app.core.slices import DIMENSIONS
 
 
 class Exposure(NamedTuple):
@@ -59,6 +67,9 @@ class Kind(NamedTuple):
     to where the event is: so whoever was last seen in a window is at home in it, once. A record is kept for
     `horizon_ms` of event time after its last change at least, unless there is no room.
 
+    Its home is told apart by `dimensions`; all others read `none` there. To a kind that `adds_money`, events in another
+    currency than the reporting one come without their amounts: two currencies are never added.
+
     Of somebody who denies analytics nothing that `is_personal` is kept. Who changes what an old record means counts
     `version` up: the former ones are forgotten.
     """
@@ -71,6 +82,8 @@ class Kind(NamedTuple):
     begins_anew: Callable[[Any, Any], bool] = _never
     moves: Callable[[Any, Any], bool] = _never
     horizon_ms: int = DAY_MS
+    dimensions: tuple[str, ...] = DIMENSIONS
+    adds_money: bool = False
     is_personal: bool = True
     version: int = 1
 
@@ -78,6 +91,26 @@ class Kind(NamedTuple):
     def table(self) -> str:
         """The name of the table in which the records are remembered."""
         return f"{self.name}.{self.version}"
+
+
+class Aged(NamedTuple):
+    """The records of a kind, told on the day on which they are that many days old; the day they began has age 0.
+
+    A measure of it is a `growth`. It is added to the whole day at whose beginning (UTC) the record has had `days` of
+    them: usually a day that lies ahead.
+    """
+
+    kind: Kind
+    days: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in the column of a measure."""
+        return f"{self.kind.name}+{self.days}d"
+
+    def day_ms(self, began_ms: int) -> int:
+        """Return the start of the day on which a record that began then is as old."""
+        return day_start(began_ms) + self.days * DAY_MS
 
 
 class Home(NamedTuple):

@@ -12,7 +12,8 @@ from operator import add, neg, sub
 from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
-from stream_app.core.records import Kind
+from stream_app.core.panes import DAY_MS
+from stream_app.core.records import Aged, Kind
 
 
 class Occasion(IntEnum):
@@ -35,7 +36,7 @@ NAME_BITS: Final = 24
 """Of the digest of a histogram's meaning, as stored in the key of each of its bins."""
 BINS: Final = "[]"
 """Stands in the column of a histogram, which has no place in the vector."""
-Subject = Occasion | type[Event] | Kind
+Subject = Occasion | type[Event] | Kind | Aged
 
 
 def one(_: Any) -> int:
@@ -46,10 +47,10 @@ def one(_: Any) -> int:
 class Measure(NamedTuple):
     """An additive integer.
 
-    `on` is the occasion it grows on: one that attribution decides about, every event of a type, or every change of a
-    kind of record. `lift` maps the occasion's subject to the amount: the event, the Change of a record, minor units of
-    revenue. With `given`, it grows only where that attribute of the subject is not None. Who changes what `lift` means
-    counts `version` up: amounts of the former meaning are dropped.
+    `on` is the occasion it grows on: one that attribution decides about, every event of a type, every change of a kind
+    of record, or the same on the day on which the record is of age. `lift` maps the occasion's subject to the amount:
+    the event, the Change of a record, minor units of revenue. With `given`, it grows only where that attribute of the
+    subject is not None. Who changes what `lift` means counts `version` up: amounts of the former meaning are dropped.
     """
 
     name: str
@@ -170,7 +171,8 @@ class Plan(NamedTuple):
     """Measures compiled for the loop: per occasion, what grows by one, and what grows conditionally or by more.
 
     `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
-    nothing grows is not in `steps`. `kinds` are the records that measures and histograms read.
+    nothing grows is not in `steps`. `kinds` are the records that measures and histograms read, `aged` those that are
+    told by their age, and `delays` how much later than what they are about (ms) some columns are told.
     """
 
     width: int
@@ -178,6 +180,8 @@ class Plan(NamedTuple):
     steps: Mapping[Subject, Step]
     histograms: tuple[Histogram, ...] = ()
     kinds: tuple[Kind, ...] = ()
+    aged: tuple[Aged, ...] = ()
+    delays: Mapping[str, int] = {}  # never written to
 
     @property
     def meanings(self) -> tuple[str, ...]:
@@ -189,7 +193,7 @@ class Plan(NamedTuple):
         """Compile `measures`; their order is the layout of the vector. Raises ValueError when two share a name."""
         steps: dict[Subject, Step] = {}
         for occasion in dict.fromkeys(measure.on for measure in measures):
-            own = [(index, measure) for index, measure in enumerate(measures) if measure.on is occasion]
+            own = [(index, measure) for index, measure in enumerate(measures) if measure.on == occasion]
             groups = []
             for given in dict.fromkeys(measure.given or "" for _, measure in own):
                 ones = tuple(i for i, m in own if (m.given or "") == given and m.lift is one)
@@ -199,8 +203,12 @@ class Plan(NamedTuple):
             rest = tuple(g if g.given else g._replace(ones=()) for g in groups if g.given or g.lifts)
             steps[occasion] = always, rest
         subjects = [*(measure.on for measure in measures), *(histogram.on for histogram in histograms)]
-        kinds = tuple(dict.fromkeys(on for on in subjects if isinstance(on, Kind)))
+        aged = tuple(dict.fromkeys(on for on in subjects if isinstance(on, Aged)))
+        told = (on.kind if isinstance(on, Aged) else on for on in subjects)
+        kinds = tuple(dict.fromkeys(on for on in told if isinstance(on, Kind)))
         for names in ([m.column for m in measures], [h.number for h in histograms], [k.table for k in kinds]):
             if len(set(names)) < len(names):
                 raise ValueError(f"two of these have one name: {names}")
-        return cls(len(measures), tuple(measure.column for measure in measures), steps, tuple(histograms), kinds)
+        delays = {m.column: m.on.days * DAY_MS for m in measures if isinstance(m.on, Aged)}
+        columns = tuple(measure.column for measure in measures)
+        return cls(len(measures), columns, steps, tuple(histograms), kinds, aged, delays)

@@ -7,9 +7,16 @@ is a module with a `FAMILY`, named here. docs/adding-a-metric.md shows the way.
 from typing import Final
 
 from stream_app.core.tally import Plan
-from stream_app.metrics import conversion, engagement, relevance, windows
+from stream_app.metrics import conversion, customers, engagement, people, relevance, surveys, windows
 
-FAMILIES: Final = (engagement.FAMILY, conversion.FAMILY, relevance.FAMILY)
+FAMILIES: Final = (
+    engagement.FAMILY,
+    conversion.FAMILY,
+    relevance.FAMILY,
+    people.FAMILY,
+    customers.FAMILY,
+    surveys.FAMILY,
+)
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
 WINDOWS: Final = windows.WINDOWS

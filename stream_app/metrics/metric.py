@@ -25,7 +25,7 @@ Settling = Literal["at_once", "click_window", "conversion_window", "session_clos
 - `at_once`: it says what happened in the pane, and waits for nothing.
 - `click_window`, `conversion_window`: what is credited to an impression may come as long after it.
 - `session_close`: the session is over, 30 minutes after its last event.
-- `cohort_age`: those who began in the pane are as old as the metric's horizon.
+- `cohort_age`: it is told when those it is about are `cohort_days` old, so there are no others in any window.
 """
 
 
@@ -57,6 +57,7 @@ class Metric:
     lowest: float | None = 0.0
     highest: float | None = None
     at_least: int = 1
+    cohort_days: int = 0
     dimensions: tuple[str, ...] = DIMENSIONS
     windows: tuple[str, ...] = EVERY_WINDOW
 
