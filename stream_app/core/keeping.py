@@ -64,25 +64,28 @@ class Keeping:
         key, table = digest(name.encode()) >> KEY_SHIFT, self._tables[kind]
         packed = table.get(key)
         home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
-        here = Home(pane_start(event.ts), self._coarse(kind, slice_number))
         if kind.adds_money:
             event = _without_foreign_money(event, self._currency)
         if home is None or kind.begins_anew(before, event):
-            home, before = here, kind.blank
+            home, before = self._home(kind, event, slice_number), kind.blank
         after = kind.change(before, event)
-        if kind.moves(before, event) and home != here:
-            self._grow(home, kind, Change(before, kind.blank))
+        if kind.moves(before, event) and home != (here := self._home(kind, event, slice_number)):
+            self._grow(home, kind, Change(before, kind.blank), event.ts)
             home, before = here, kind.blank
         elif after == before:
             return
         table.put(key, pack(home, after))
-        self._grow(home, kind, Change(before, after))
+        self._grow(home, kind, Change(before, after), event.ts)
 
-    def _grow(self, home: Home, kind: Kind, change: Change) -> None:
+    def _grow(self, home: Home, kind: Kind, change: Change, at_ms: int) -> None:
         self._cells.add(*home, kind, change)
         self._bins.add(*home, kind, change)
         for aged in self._aged[kind]:
-            self._cells.add_on_day(aged.day_ms(home.at_ms), home.slice_number, aged, change)
+            if at_ms < (day_ms := aged.day_ms(home.at_ms)):
+                self._cells.add_on_day(day_ms, home.slice_number, aged, change)
+
+    def _home(self, kind: Kind, event: AnyEvent, slice_number: int) -> Home:
+        return Home(pane_start(event.ts), self._coarse(kind, slice_number))
 
     def _coarse(self, kind: Kind, slice_number: int) -> int:
         if kind.dimensions == DIMENSIONS:

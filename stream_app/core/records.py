@@ -87,6 +87,10 @@ class Kind(NamedTuple):
     is_personal: bool = True
     version: int = 1
 
+    def __hash__(self) -> int:
+        # One of them is looked up with every event of its types.
+        return hash(self.name)
+
     @property
     def table(self) -> str:
         """The name of the table in which the records are remembered."""
@@ -97,7 +101,8 @@ class Aged(NamedTuple):
     """The records of a kind, told on the day on which they are that many days old; the day they began has age 0.
 
     A measure of it is a `growth`. It is added to the whole day at whose beginning (UTC) the record has had `days` of
-    them: usually a day that lies ahead.
+    them: usually a day that lies ahead. Events of that day and later ones tell nothing there, so measures of it read
+    only what these do not change.
     """
 
     kind: Kind

@@ -2,7 +2,8 @@
 
 Days are calendar days in UTC; the day on which somebody is first seen has age 0, whatever its hour. All is told on the
 day on which people are old enough for it (core/records.py, Aged): a window has those who came of that age in it, so
-young people, who have not had the time to come back, are in none of its numbers.
+young people, who have not had the time to come back, are in none of its numbers. Long windows begin on the hour: in the
+first hour of a day (UTC), one of 7 days has those of eight.
 
 Somebody is active on a day with a page view, click, search, cart event, order, conversion or use of a feature.
 Impressions do not count: they are shown to people, and are nine of ten events. Refunds do not either, and one of
@@ -14,6 +15,7 @@ for longer than `HORIZON_MS` (or was forgotten for want of room) begins anew, an
 a new installation. Orders are those in the reporting currency; one told twice, under two event ids, counts twice.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from stream_app.core.events import AnyEvent, Cart, Click, Conversion, FeatureUse, Order, PageView, Refund, Search
@@ -34,7 +36,9 @@ CAP_MINOR: Final = 100_000
 """Above, a person's value is taken for it in the winsorised means: 1,000 in major units."""
 REFERRAL: Final = "referral"
 _WORD_DAYS: Final = 60
-"""Days per integer of the record: with more of them an integer takes more memory than two do."""
+"""Days per integer of the record, which is stored in 64 bits."""
+_WORD: Final = (1 << _WORD_DAYS) - 1
+_FOLLOWED: Final = (1 << LIFESPAN_DAYS + SILENCE_DAYS) - 1
 _MONTH_DAYS: Final = 28
 _AGES: Final = (7, 28, 90)
 """Values are of the first so many days."""
@@ -89,36 +93,33 @@ def after(person: Person, event: AnyEvent) -> Person:
     return person
 
 
-def active_days(person: Person) -> int:
-    """Return the days on which the person was active, as bits."""
-    return person.active | person.active_later << _WORD_DAYS
-
-
-def was_active(person: Person, first: int, end: int) -> bool:
-    """Say whether the person was active on a day from `first` to before `end`."""
-    return bool(active_days(person) >> first & (1 << end - first) - 1)
+def was_active(first: int, end: int) -> Callable[[Person], bool]:
+    """Return what says whether a person was active on a day from `first` to before `end`."""
+    days = (1 << end) - (1 << first)
+    early, later = days & _WORD, days >> _WORD_DAYS
+    return lambda person: bool(person.active & early or person.active_later & later)
 
 
 def lifespan(person: Person) -> int:
     """Return the days from the first to the last active one before the first silence, `LIFESPAN_DAYS` at most."""
-    last = 0
-    for day in range(LIFESPAN_DAYS + SILENCE_DAYS):
-        if active_days(person) >> day & 1:
-            if day - last > SILENCE_DAYS:
-                break
-            last = day
-    return min(last + 1, LIFESPAN_DAYS) if person.first_day else 0
+    if not person.first_day:
+        return 0
+    last, ahead = 0, (person.active | person.active_later << _WORD_DAYS) & _FOLLOWED
+    while ahead:
+        day = (ahead & -ahead).bit_length() - 1
+        if day - last > SILENCE_DAYS:
+            break
+        last, ahead = day, ahead & ahead - 1
+    return min(last + 1, LIFESPAN_DAYS)
 
 
-def value(person: Person, days: int) -> int:
-    """Return what the person's orders of the first `days` were worth without tax and shipping, in minor units.
+def value(net: int, gross: int, back: int) -> int:
+    """Return what orders were worth without tax and shipping, in minor units, after something was given back.
 
-    What they got back is told with tax and shipping: it takes away the same share of the one as it is of the other, and
-    never more than there was.
+    What was given back is told with tax and shipping: it takes away the same share of the one as it is of the other,
+    and never more than there was.
     """
-    at = _MONEY + 3 * _AGES.index(days)
-    net, gross, back = person[at : at + 3]
-    return net - divided(net * min(back, gross), gross) if gross else 0
+    return net - divided(net * min(back, gross), gross) if back and gross else net
 
 
 PEOPLE: Final = Kind(
@@ -137,6 +138,12 @@ _RETURNS: Final = {"day_1": (1, 2), "day_7": (7, 8), "week_2": (7, 14), "day_28"
 _TOLD: Final = {7: 8, 28: 29, 90: 90}
 """At which age the values of the first so many days are told: with the returns, of which there are as many people."""
 _AGED: Final = {days: Aged(PEOPLE, days) for days in (2, 8, 14, 29, 35, 90)}
+_GAVE_A_SIGN: Final = was_active(90 - SILENCE_DAYS, 90)
+_VALUES: Final[dict[int, Callable[[Person], int]]] = {
+    7: lambda person: value(person.net_7, person.gross_7, person.back_7),
+    28: lambda person: value(person.net_28, person.gross_28, person.back_28),
+    90: lambda person: value(person.net_90, person.gross_90, person.back_90),
+}
 
 
 def _seen(person: Person, age: int, month: int) -> Person:
@@ -166,12 +173,12 @@ def _returned(name: str, first: int, end: int) -> Measure:
         f"Those of people_{end}d who were active on {days} after the day they were first seen.",
         "people",
         _AGED[end],
-        growth(lambda person: was_active(person, first, end)),
+        growth(was_active(first, end)),
     )
 
 
 def _values(days: int) -> tuple[Measure, ...]:
-    told = _AGED[_TOLD[days]]
+    told, worth = _AGED[_TOLD[days]], _VALUES[days]
     of = f"people_{told.days}d"
     return (
         Measure(
@@ -179,28 +186,28 @@ def _values(days: int) -> tuple[Measure, ...]:
             f"What {of} ordered in their first {days} days without tax and shipping, less what they got back.",
             "minor units",
             told,
-            growth(lambda person: value(person, days)),
+            growth(worth),
         ),
         Measure(
             f"value_{days}d_squares",
             f"Sum over {of} of the square of value_{days}d_minor.",
             "minor units squared",
             told,
-            growth(lambda person: value(person, days) ** 2),
+            growth(lambda person: worth(person) ** 2),
         ),
         Measure(
             f"capped_value_{days}d_minor",
             f"The same as value_{days}d_minor, with no person's above {CAP_MINOR}.",
             "minor units",
             told,
-            growth(lambda person: min(value(person, days), CAP_MINOR)),
+            growth(lambda person: min(worth(person), CAP_MINOR)),
         ),
         Measure(
             f"capped_value_{days}d_squares",
             f"Sum over {of} of the square of capped_value_{days}d_minor.",
             "minor units squared",
             told,
-            growth(lambda person: min(value(person, days), CAP_MINOR) ** 2),
+            growth(lambda person: min(worth(person), CAP_MINOR) ** 2),
         ),
     )
 
@@ -222,7 +229,7 @@ MEASURES: Final = (
         f"Those of people_90d who gave no sign in the last {SILENCE_DAYS} of their first 90 days.",
         "people",
         _AGED[90],
-        growth(lambda person: person.first_day > 0 and not was_active(person, 90 - SILENCE_DAYS, 90)),
+        growth(lambda person: person.first_day > 0 and not _GAVE_A_SIGN(person)),
     ),
     Measure(
         "lifespan_days",

@@ -94,6 +94,13 @@ def test_growth_is_told_on_the_day_of_age() -> None:
     assert {(2, COARSE): [0, 1, 1, 0]} == days(state)
 
 
+def test_events_of_the_day_it_is_told_on_come_too_late_for_it() -> None:
+    """Back on day 2: what is said of guests two days old is what was true when that day began."""
+    before = state_of(view(1, HOUR_MS), view(2, 2 * DAY_MS - 1))
+    after = state_of(view(1, HOUR_MS), view(2, 2 * DAY_MS))
+    assert ([0, 1, 1, 0], [0, 1, 0, 0]) == (days(before)[2, COARSE], days(after)[2, COARSE])
+
+
 def test_what_does_not_grow_is_not_written() -> None:
     """A third visit changes the record and no sum: the checkpoint has no day."""
     state = state_of(view(1, 0), view(2, 1))
