@@ -6,6 +6,7 @@ there, a suite that silently tests less would be worse than one that fails.
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -34,6 +35,12 @@ CHROMIUM = [
     "--no-first-run",
 ]
 KAFKA_CACHE = Path(__file__).parent.parent / ".cache" / "kafka"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean something to what the tests start: a shell has what it runs in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,8 +39,8 @@ class Metric:
     because a wrong number must not look like a right one. With fewer than `at_least` observations there is no estimate.
 
     Nobody may ask for it by other `dimensions` or in other `windows` than these. `is_up_good` is None where neither
-    way is. Few are `is_exported` to Prometheus: each costs series by window, surface and arm, and all else is asked
-    of the API.
+    way is. Few are `is_exported`, to Prometheus and into every view: each costs series by window, surface and arm. All
+    else is computed when the API is asked for it.
     """
 
     name: str

@@ -21,7 +21,7 @@ class Server:
     """Windows fed from a partition's checkpoints, as the refresher does. Mutable state: the windows, the partition."""
 
     def __init__(self) -> None:
-        self.state = state_of([])
+        self.state, self.gap_ms = state_of([]), 0
         self.windows = Windows(WINDOWS, INDEX["impressions"])
 
     def ask(self, metric: str, window: str, arm: str = "personalized") -> Answer:
@@ -30,7 +30,8 @@ class Server:
         changed = {name: packed for name, packed in fields.items() if name.startswith(tuple(cells.TALLIES))}
         gone = {name: None for name in stale if name.startswith(tuple(cells.TALLIES))}
         newest = self.state.head.newest_ms
-        partition = PartitionState(0, True, 1, Head(applied=1, newest_ms=newest, outcomes={"counted": 1}))
+        head = Head(applied=1, newest_ms=newest, outcomes={"counted": 1}, gap_ms=self.gap_ms)
+        partition = PartitionState(0, True, 1, head)
         end_ms = windows_end_ms(newest_ms([partition], newest, 0))
         self.windows.advance([Change(0, False, tuple(self.state.slices.slices), changed | gone)], end_ms)
         view = build_view(
@@ -85,6 +86,15 @@ def test_a_restart_shows_the_same() -> None:
     server.windows.advance([Change(0, True, tuple(server.state.slices.slices), stored)], 0)
     assert server.ask("retention_day_7", "28d") == again.ask("retention_day_7", "28d")
     assert 2 == again.ask("retention_day_7", "28d").estimate.n
+
+
+def test_what_was_missed_when_people_began_is_missing_when_they_are_of_age() -> None:
+    """Records lost on day 1 make what is said on day 40 of people 35 days old incomplete; of those a week old not."""
+    server = Server()
+    feed(server.state, [page(day, "a") for day in range(41)])
+    server.gap_ms = D0 + DAY_MS
+    answers = [server.ask(f"retention_{name}", "7d") for name in ("week_5", "day_7")]
+    assert [True, False] == [answer.gapped for answer in answers]
 
 
 def test_an_hour_is_no_window_for_a_cohort() -> None:
