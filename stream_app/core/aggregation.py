@@ -118,14 +118,14 @@ class Cells:
         tally[0] += amount
 
     def add_on_day(self, day_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
-        """Add a credit to the cell of a whole day, which may lie ahead; nothing where no measure grows by anything."""
-        _, groups = self._steps.get(occasion, NOTHING)
-        grown = [(at, amount) for _, _, lifts in groups for at, lift in lifts if (amount := lift(subject))]
-        if not grown:
-            return
-        tally = self._touch(self.days, self.changed_days, day_ms).setdefault(slice_number, [0] * self._plan.width)
-        for at, amount in grown:
-            tally[at] += amount
+        """Add a credit to the cell of a whole day, which may lie ahead."""
+        rows = self._touch(self.days, self.changed_days, day_ms)
+        tally = rows.get(slice_number)
+        if tally is None:
+            tally = rows[slice_number] = [0] * self._plan.width
+        for _, _, lifts in self._steps.get(occasion, NOTHING)[1]:
+            for at, lift in lifts:
+                tally[at] += lift(subject)
 
     def gathered(self, occasion: Occasion) -> defaultdict[Place, list[Any]]:
         """Return the lists of subjects, by place, to which a credit may be appended in place of `add`.

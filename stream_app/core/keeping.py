@@ -72,7 +72,7 @@ class Keeping:
         if kind.moves(before, event) and home != (here := self._home(kind, event, slice_number)):
             self._grow(home, kind, Change(before, kind.blank), event.ts)
             home, before = here, kind.blank
-        elif after == before:
+        elif after is before or after == before:
             return
         table.put(key, pack(home, after))
         self._grow(home, kind, Change(before, after), event.ts)
@@ -81,8 +81,8 @@ class Keeping:
         self._cells.add(*home, kind, change)
         self._bins.add(*home, kind, change)
         for aged in self._aged[kind]:
-            if at_ms < (day_ms := aged.day_ms(home.at_ms)):
-                self._cells.add_on_day(day_ms, home.slice_number, aged, change)
+            if at_ms < (day_ms := aged.day_ms(home.at_ms)) and (grown := aged.grown(change)):
+                self._cells.add_on_day(day_ms, home.slice_number, aged, grown)
 
     def _home(self, kind: Kind, event: AnyEvent, slice_number: int) -> Home:
         return Home(pane_start(event.ts), self._coarse(kind, slice_number))

@@ -21,6 +21,7 @@ attribution itself looks after.
 """
 
 from collections.abc import Callable
+from operator import sub
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -98,16 +99,28 @@ class Kind(NamedTuple):
         return f"{self.name}.{self.version}"
 
 
+class Change(NamedTuple):
+    """A record before and after something happened."""
+
+    before: Any
+    after: Any
+
+
 class Aged(NamedTuple):
     """The records of a kind, told on the day on which they are that many days old; the day they began has age 0.
 
-    A measure of it is a `growth`. It is added to the whole day at whose beginning (UTC) the record has had `days` of
-    them: usually a day that lies ahead. Events of that day and later ones tell nothing there, so measures of it read
-    only what these do not change.
+    `said` gives all that is told of a record, integers of which a blank record has none but 0. By how much they grow is
+    added to the whole day at whose beginning (UTC) the record has had `days` of them: usually a day that lies ahead.
+    Events of that day and later ones tell nothing there, so what is said depends only on what these do not change.
+    The lift of a measure takes its part of the growth.
     """
 
     kind: Kind
     days: int
+    said: Callable[[Any], tuple[int, ...]]
+
+    def __hash__(self) -> int:
+        return hash((self.kind.name, self.days))
 
     @property
     def name(self) -> str:
@@ -117,6 +130,14 @@ class Aged(NamedTuple):
     def day_ms(self, began_ms: int) -> int:
         """Return the start of the day on which a record that began then is as old."""
         return day_start(began_ms) + self.days * DAY_MS
+
+    def grown(self, change: Change) -> tuple[int, ...]:
+        """Return by how much each part of what is said grows; empty where none does."""
+        after = self.said(change.after)
+        if change.before is self.kind.blank:
+            return after if any(after) else ()
+        before = self.said(change.before)
+        return () if after == before else tuple(map(sub, after, before))
 
 
 class Home(NamedTuple):
@@ -144,13 +165,6 @@ def unpack(packed: bytes, kind: Kind) -> tuple[Home, Any]:
 def packed_at(packed: bytes) -> int:
     """Return the event time of a packed record's home."""
     return _decode(packed)[0]
-
-
-class Change(NamedTuple):
-    """A record before and after something happened."""
-
-    before: Any
-    after: Any
 
 
 def growth(of: Callable[[Any], int]) -> Callable[[Change], int]:

@@ -49,8 +49,9 @@ class Measure(NamedTuple):
 
     `on` is the occasion it grows on: one that attribution decides about, every event of a type, every change of a kind
     of record, or the same on the day on which the record is of age. `lift` maps the occasion's subject to the amount:
-    the event, the Change of a record, minor units of revenue. With `given`, it grows only where that attribute of the
-    subject is not None. Who changes what `lift` means counts `version` up: amounts of the former meaning are dropped.
+    the event, the Change of a record, its growth by that day, minor units of revenue. With `given`, it grows only where
+    that attribute of the subject is not None. Who changes what `lift` means counts `version` up: amounts of the former
+    meaning are dropped.
     """
 
     name: str

@@ -10,11 +10,12 @@ days until then, by event time; of two of the same millisecond, the one that end
 order told twice, under two event ids, counts twice; so does one in another currency, for orders alone are counted.
 """
 
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from stream_app.core.events import Account, AnyEvent, Order
 from stream_app.core.panes import DAY_MS
-from stream_app.core.records import Aged, Kind, growth
+from stream_app.core.records import Aged, Kind
 from stream_app.core.tally import Measure
 from stream_app.metrics.methods import Mean, Proportion
 from stream_app.metrics.metric import Family, Metric
@@ -106,87 +107,59 @@ SUBSCRIBERS: Final = Kind(
     horizon_ms=HORIZON_MS,
     dimensions=("arm",),
 )
-_BUYERS: Final = {days: Aged(BUYERS, days) for days in _AGES}
-_SUBSCRIBERS: Final = {days: Aged(SUBSCRIBERS, days) for days in _AGES}
 
-MEASURES: Final = (
-    Measure(
-        "buyers_28d",
-        "Customers whose first order was 28 days before.",
-        "customers",
-        _BUYERS[28],
-        growth(lambda buyer: buyer.first_day > 0),
+Told = tuple[str, str, str]
+"""Name, help and unit of a measure."""
+
+
+def _bought(orders: int) -> tuple[int, int, int, int]:
+    return orders > 0, orders > 1, orders, orders * orders
+
+
+def _status(subscriber: Subscriber, status: int) -> tuple[int, int, int]:
+    return (
+        subscriber.has_begun,
+        subscriber.has_begun and status == _CANCELLED,
+        subscriber.has_begun and subscriber.ever_cancelled_90,
+    )
+
+
+_BOUGHT: Final = {
+    28: (
+        ("buyers_28d", "Customers whose first order was 28 days before.", "customers"),
+        ("repeat_buyers_28d", "Those of buyers_28d who ordered more than once in these 28 days.", "customers"),
+        ("buyer_orders_28d", "Orders of buyers_28d in these 28 days, the first included.", "orders"),
+        ("buyer_order_28d_squares", "Sum over buyers_28d of the square of buyer_orders_28d.", "orders squared"),
     ),
-    Measure(
-        "repeat_buyers_28d",
-        "Those of buyers_28d who ordered more than once in these 28 days.",
-        "customers",
-        _BUYERS[28],
-        growth(lambda buyer: buyer.orders_28 > 1),
+    90: (
+        ("buyers_90d", "Customers whose first order was 90 days before.", "customers"),
+        ("repeat_buyers_90d", "Those of buyers_90d who ordered more than once in these 90 days.", "customers"),
     ),
-    Measure(
-        "buyer_orders_28d",
-        "Orders of buyers_28d in these 28 days, the first included.",
-        "orders",
-        _BUYERS[28],
-        growth(lambda buyer: buyer.orders_28),
+}
+_ENDED: Final = {
+    28: (
+        ("subscribers_28d", "Accounts that began 28 days before.", "accounts"),
+        ("cancelled_28d", "Those of subscribers_28d that were cancelled when these 28 days ended.", "accounts"),
     ),
-    Measure(
-        "buyer_order_28d_squares",
-        "Sum over buyers_28d of the square of buyer_orders_28d.",
-        "orders squared",
-        _BUYERS[28],
-        growth(lambda buyer: buyer.orders_28**2),
+    90: (
+        ("subscribers_90d", "Accounts that began 90 days before.", "accounts"),
+        ("cancelled_90d", "Those of subscribers_90d that were cancelled when these 90 days ended.", "accounts"),
+        (
+            "ever_cancelled_90d",
+            "Those of subscribers_90d that were cancelled at any time in these 90 days.",
+            "accounts",
+        ),
     ),
-    Measure(
-        "buyers_90d",
-        "Customers whose first order was 90 days before.",
-        "customers",
-        _BUYERS[90],
-        growth(lambda buyer: buyer.first_day > 0),
-    ),
-    Measure(
-        "repeat_buyers_90d",
-        "Those of buyers_90d who ordered more than once in these 90 days.",
-        "customers",
-        _BUYERS[90],
-        growth(lambda buyer: buyer.orders_90 > 1),
-    ),
-    Measure(
-        "subscribers_28d",
-        "Accounts that began 28 days before.",
-        "accounts",
-        _SUBSCRIBERS[28],
-        growth(lambda subscriber: subscriber.has_begun),
-    ),
-    Measure(
-        "cancelled_28d",
-        "Those of subscribers_28d that were cancelled when these 28 days ended.",
-        "accounts",
-        _SUBSCRIBERS[28],
-        growth(lambda subscriber: subscriber.has_begun and subscriber.status_28 == _CANCELLED),
-    ),
-    Measure(
-        "subscribers_90d",
-        "Accounts that began 90 days before.",
-        "accounts",
-        _SUBSCRIBERS[90],
-        growth(lambda subscriber: subscriber.has_begun),
-    ),
-    Measure(
-        "cancelled_90d",
-        "Those of subscribers_90d that were cancelled when these 90 days ended.",
-        "accounts",
-        _SUBSCRIBERS[90],
-        growth(lambda subscriber: subscriber.has_begun and subscriber.status_90 == _CANCELLED),
-    ),
-    Measure(
-        "ever_cancelled_90d",
-        "Those of subscribers_90d that were cancelled at any time in these 90 days.",
-        "accounts",
-        _SUBSCRIBERS[90],
-        growth(lambda subscriber: subscriber.has_begun and subscriber.ever_cancelled_90),
-    ),
+}
+_AGED: Final[tuple[tuple[Aged, tuple[Told, ...]], ...]] = (
+    (Aged(BUYERS, 28, lambda buyer: _bought(buyer.orders_28)), _BOUGHT[28]),
+    (Aged(BUYERS, 90, lambda buyer: _bought(buyer.orders_90)[:2]), _BOUGHT[90]),
+    (Aged(SUBSCRIBERS, 28, lambda subscriber: _status(subscriber, subscriber.status_28)[:2]), _ENDED[28]),
+    (Aged(SUBSCRIBERS, 90, lambda subscriber: _status(subscriber, subscriber.status_90)), _ENDED[90]),
+)
+
+MEASURES: Final = tuple(
+    Measure(*told_, aged, itemgetter(place)) for aged, parts in _AGED for place, told_ in enumerate(parts)
 )
 
 _WINDOWS: Final = windows_from("7d")

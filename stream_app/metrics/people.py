@@ -16,11 +16,12 @@ a new installation. Orders are those in the reporting currency; one told twice, 
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from stream_app.core.events import AnyEvent, Cart, Click, Conversion, FeatureUse, Order, PageView, Refund, Search
 from stream_app.core.panes import DAY_MS
-from stream_app.core.records import Aged, Kind, growth
+from stream_app.core.records import Aged, Kind
 from stream_app.core.tally import Measure
 from stream_app.metrics.fixed_point import divided
 from stream_app.metrics.methods import Mean, Proportion
@@ -67,12 +68,17 @@ class Person(NamedTuple):
     back_90: int = 0
 
 
+_SAYS_MORE: Final = (Order, Refund, Conversion)
+"""Events that say more than that somebody was there."""
 _MONEY: Final = Person._fields.index("net_7")
 
 
 def after(person: Person, event: AnyEvent) -> Person:
     """Return what is known of the person after the event."""
     day = event.ts // DAY_MS
+    age = day - person.first_day
+    if 0 <= age < _WORD_DAYS and person.active >> age & 1 and type(event) not in _SAYS_MORE:
+        return person  # most events are further ones of the same day
     is_refund = isinstance(event, Refund)
     if not person.first_day:
         if is_refund:
@@ -91,13 +97,6 @@ def after(person: Person, event: AnyEvent) -> Person:
     if isinstance(event, Conversion) and event.goal == REFERRAL and age < _MONTH_DAYS:
         return person._replace(referrals=person.referrals + 1)
     return person
-
-
-def was_active(first: int, end: int) -> Callable[[Person], bool]:
-    """Return what says whether a person was active on a day from `first` to before `end`."""
-    days = (1 << end) - (1 << first)
-    early, later = days & _WORD, days >> _WORD_DAYS
-    return lambda person: bool(person.active & early or person.active_later & later)
 
 
 def lifespan(person: Person) -> int:
@@ -137,13 +136,55 @@ _RETURNS: Final = {"day_1": (1, 2), "day_7": (7, 8), "week_2": (7, 14), "day_28"
 """The days from and before which somebody who is active has come back; told at the age of the latter."""
 _TOLD: Final = {7: 8, 28: 29, 90: 90}
 """At which age the values of the first so many days are told: with the returns, of which there are as many people."""
-_AGED: Final = {days: Aged(PEOPLE, days) for days in (2, 8, 14, 29, 35, 90)}
-_GAVE_A_SIGN: Final = was_active(90 - SILENCE_DAYS, 90)
-_VALUES: Final[dict[int, Callable[[Person], int]]] = {
-    7: lambda person: value(person.net_7, person.gross_7, person.back_7),
-    28: lambda person: value(person.net_28, person.gross_28, person.back_28),
-    90: lambda person: value(person.net_90, person.gross_90, person.back_90),
+
+
+def _is_known(person: Person) -> bool:
+    return person.first_day > 0
+
+
+def _days(first: int, end: int) -> int:
+    """Return the days from `first` to before `end` as bits."""
+    return (1 << end) - (1 << first)
+
+
+def _returned(name: str) -> Callable[[Person], tuple[int, ...]]:
+    days = _days(*_RETURNS[name])
+    return lambda person: (_is_known(person), person.active & days != 0)
+
+
+def _worth(net: int, gross: int, back: int) -> tuple[int, int, int, int]:
+    """Return the value and its square, and both of the winsorised one."""
+    worth = value(net, gross, back)
+    cut = min(worth, CAP_MINOR)
+    return worth, worth * worth, cut, cut * cut
+
+
+def _at_90(person: Person) -> tuple[int, ...]:
+    lived = lifespan(person)
+    lapsed = _is_known(person) and not person.active_later & _LAST_DAYS
+    return (
+        _is_known(person), lapsed, lived, lived * lived,
+        *_worth(person.net_90, person.gross_90, person.back_90),
+    )  # fmt: skip
+
+
+_LAST_DAYS: Final = _days(90 - SILENCE_DAYS, 90) >> _WORD_DAYS
+_DAY_7: Final = _returned("day_7")
+_DAY_28: Final = _returned("day_28")
+_SAID: Final[dict[int, Callable[[Person], tuple[int, ...]]]] = {
+    2: _returned("day_1"),
+    8: lambda person: (*_DAY_7(person), *_worth(person.net_7, person.gross_7, person.back_7)),
+    14: _returned("week_2"),
+    29: lambda person: (
+        *_DAY_28(person),
+        *_worth(person.net_28, person.gross_28, person.back_28),
+        person.referrals,
+        person.referrals**2,
+    ),
+    35: _returned("week_5"),
+    90: _at_90,
 }
+_AGED: Final = {days: Aged(PEOPLE, days, said) for days, said in _SAID.items()}
 
 
 def _seen(person: Person, age: int, month: int) -> Person:
@@ -166,100 +207,76 @@ def _paid(person: Person, age: int, amounts: tuple[int, int, int]) -> Person:
     return Person(*person[:_MONEY], *money)
 
 
-def _returned(name: str, first: int, end: int) -> Measure:
+Told = tuple[str, str, str]
+"""Name, help and unit of a measure."""
+
+
+def _told_returned(name: str) -> Told:
+    first, end = _RETURNS[name]
     days = f"day {first}" if end == first + 1 else f"one of the days {first} to {end - 1}"
-    return Measure(
+    return (
         f"returned_{name}",
         f"Those of people_{end}d who were active on {days} after the day they were first seen.",
         "people",
-        _AGED[end],
-        growth(was_active(first, end)),
     )
 
 
-def _values(days: int) -> tuple[Measure, ...]:
-    told, worth = _AGED[_TOLD[days]], _VALUES[days]
-    of = f"people_{told.days}d"
+def _told_values(days: int) -> tuple[Told, ...]:
+    of = f"people_{_TOLD[days]}d"
+    whole, cut = f"value_{days}d_minor", f"capped_value_{days}d_minor"
     return (
-        Measure(
-            f"value_{days}d_minor",
+        (
+            whole,
             f"What {of} ordered in their first {days} days without tax and shipping, less what they got back.",
             "minor units",
-            told,
-            growth(worth),
         ),
-        Measure(
-            f"value_{days}d_squares",
-            f"Sum over {of} of the square of value_{days}d_minor.",
-            "minor units squared",
-            told,
-            growth(lambda person: worth(person) ** 2),
-        ),
-        Measure(
-            f"capped_value_{days}d_minor",
-            f"The same as value_{days}d_minor, with no person's above {CAP_MINOR}.",
-            "minor units",
-            told,
-            growth(lambda person: min(worth(person), CAP_MINOR)),
-        ),
-        Measure(
-            f"capped_value_{days}d_squares",
-            f"Sum over {of} of the square of capped_value_{days}d_minor.",
-            "minor units squared",
-            told,
-            growth(lambda person: min(worth(person), CAP_MINOR) ** 2),
-        ),
+        (f"value_{days}d_squares", f"Sum over {of} of the square of {whole}.", "minor units squared"),
+        (cut, f"The same as {whole}, with no person's above {CAP_MINOR}.", "minor units"),
+        (f"capped_value_{days}d_squares", f"Sum over {of} of the square of {cut}.", "minor units squared"),
     )
 
 
-MEASURES: Final = (
-    *(
-        Measure(
-            f"people_{days}d",
-            f"People who came to be {days} days old: first seen as many days before.",
+_PARTS: Final[dict[int, tuple[Told, ...]]] = {
+    2: (_told_returned("day_1"),),
+    8: (_told_returned("day_7"), *_told_values(7)),
+    14: (_told_returned("week_2"),),
+    29: (
+        _told_returned("day_28"),
+        *_told_values(28),
+        (
+            "referrals_28d",
+            "Conversions with the goal `referral` of people_29d in their first 28 days.",
+            "referrals",
+        ),
+        ("referral_28d_squares", "Sum over people_29d of the square of referrals_28d.", "referrals squared"),
+    ),
+    35: (_told_returned("week_5"),),
+    90: (
+        (
+            "lapsed_90d",
+            f"Those of people_90d who gave no sign in the last {SILENCE_DAYS} of their first 90 days.",
             "people",
-            aged,
-            growth(lambda person: person.first_day > 0),
-        )
-        for days, aged in _AGED.items()
+        ),
+        (
+            "lifespan_days",
+            f"Days that people_90d stayed until a silence of {SILENCE_DAYS} days, {LIFESPAN_DAYS} at most.",
+            "days",
+        ),
+        ("lifespan_day_squares", "Sum over people_90d of the square of lifespan_days.", "days squared"),
+        *_told_values(90),
     ),
-    *(_returned(name, first, end) for name, (first, end) in _RETURNS.items()),
-    Measure(
-        "lapsed_90d",
-        f"Those of people_90d who gave no sign in the last {SILENCE_DAYS} of their first 90 days.",
-        "people",
-        _AGED[90],
-        growth(lambda person: person.first_day > 0 and not _GAVE_A_SIGN(person)),
-    ),
-    Measure(
-        "lifespan_days",
-        f"Days that people_90d stayed until a silence of {SILENCE_DAYS} days, {LIFESPAN_DAYS} at most.",
-        "days",
-        _AGED[90],
-        growth(lifespan),
-    ),
-    Measure(
-        "lifespan_day_squares",
-        "Sum over people_90d of the square of lifespan_days.",
-        "days squared",
-        _AGED[90],
-        growth(lambda person: lifespan(person) ** 2),
-    ),
-    Measure(
-        "referrals_28d",
-        "Conversions with the goal `referral` of people_29d in their first 28 days.",
-        "referrals",
-        _AGED[29],
-        growth(lambda person: person.referrals),
-    ),
-    Measure(
-        "referral_28d_squares",
-        "Sum over people_29d of the square of referrals_28d.",
-        "referrals squared",
-        _AGED[29],
-        growth(lambda person: person.referrals**2),
-    ),
-    *(measure for days in _AGES for measure in _values(days)),
+}
+"""By age, what `_SAID` says of people beside that they are there, in the same order."""
+
+
+def _people(days: int) -> Told:
+    return f"people_{days}d", f"People who came to be {days} days old: first seen as many days before.", "people"
+
+
+MEASURES: Final = tuple(
+    Measure(*told, aged, itemgetter(place))
+    for days, aged in _AGED.items()
+    for place, told in enumerate((_people(days), *_PARTS[days]))
 )
 
 _WINDOWS: Final = windows_from("7d")

@@ -1,5 +1,6 @@
 """Cells of days: what is told of records when they are so many days old, and that nothing but the log decides it."""
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +12,7 @@ from stream_app.core.cells import unpack_rows
 from stream_app.core.events import AnyEvent, Order, PageView
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.core.processor import Partition, Span
-from stream_app.core.records import Aged, Kind, growth
+from stream_app.core.records import Aged, Kind
 from stream_app.core.tally import Measure, Plan
 
 T0 = 20_000 * DAY_MS
@@ -40,12 +41,12 @@ GUESTS = Kind(
     horizon_ms=120 * DAY_MS,
     adds_money=True,
 )
+TWO_DAYS = Aged(GUESTS, 2, lambda guest: (guest.came > 0, guest.came > 1))
 MEASURES = (
     Measure("pages", "", "pages", PageView),
-    Measure("guests_2d", "", "guests", Aged(GUESTS, 2), growth(lambda guest: guest.came > 0)),
-    # Equal, and not the same: one entry of the plan.
-    Measure("returned_2d", "", "guests", Aged(GUESTS, 2), growth(lambda guest: guest.came > 1)),
-    Measure("paid_5d", "", "minor units", Aged(GUESTS, 5), growth(lambda guest: guest.paid)),
+    Measure("guests_2d", "", "guests", TWO_DAYS, itemgetter(0)),
+    Measure("returned_2d", "", "guests", TWO_DAYS, itemgetter(1)),
+    Measure("paid_5d", "", "minor units", Aged(GUESTS, 5, lambda guest: (guest.paid,)), itemgetter(0)),
 )
 PLAN = Plan.of(MEASURES)
 
