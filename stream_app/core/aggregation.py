@@ -1,8 +1,8 @@
 """Cells: slice x pane -> tally, of one partition, in memory, as stored.
 
-Mutable state: two tiers of cells (10-second panes, hours), which of them changed since the last checkpoint, and the
-floor between the tiers. A credit is added in place to the list it belongs to; everything that is expensive
-(packing, folding panes into hours, forgetting) happens per chunk of records or per checkpoint.
+Mutable state: cells of panes and hours with the floor between them, and of the days that lie beside both; which of
+them changed since the last checkpoint. A credit is added in place to the list it belongs to; everything that is
+expensive (packing, folding panes into hours, forgetting) happens per chunk of records or per checkpoint.
 """
 
 from collections import defaultdict
@@ -50,8 +50,11 @@ class Cells:
         "_plan",
         "_removed",
         "_steps",
+        "aged",
+        "changed_days",
         "changed_hours",
         "changed_panes",
+        "days",
         "floor_ms",
         "hours",
         "panes",
@@ -65,11 +68,14 @@ class Cells:
         self.prefixes = prefixes
         self._steps = plan.steps
         self._grown = plan.grown
+        self.aged = plan.aged
         self.panes: dict[int, Rows | bytes] = {}
         self.hours: dict[int, Rows | bytes] = {}
+        self.days: dict[int, Rows | bytes] = {}
         self.floor_ms = 0
         self.changed_panes: set[int] = set()
         self.changed_hours: set[int] = set()
+        self.changed_days: set[int] = set()
         self.sequence = 0
         self.sequences: dict[str, int] = {}
         self._moved: Rows = {}
@@ -130,6 +136,16 @@ class Cells:
             tally = rows[key] = [0] * self._plan.width
         tally[0] += amount
 
+    def add_on_day(self, day_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
+        """Add a credit to the cell of a whole day, which may lie ahead."""
+        rows = self._touch(self.days, self.changed_days, day_ms)
+        tally = rows.get(slice_number)
+        if tally is None:
+            tally = rows[slice_number] = [0] * self._plan.width
+        for _, _, lifts in self._steps.get(occasion, NOTHING)[1]:
+            for at, lift in lifts:
+                tally[at] += lift(subject)
+
     def gathered(self, occasion: Occasion) -> defaultdict[Place, list[Any]]:
         """Return the lists of subjects, by place, to which a credit may be appended in place of `add`.
 
@@ -160,10 +176,10 @@ class Cells:
     @property
     def changes(self) -> int:
         """How many fields the next checkpoint must write."""
-        return len(self.changed_panes) + len(self.changed_hours)
+        return len(self.changed_panes) + len(self.changed_hours) + len(self.changed_days)
 
     def advance(self, watermark_ms: int) -> None:
-        """Fold the panes that the watermark left behind into their hours, and forget hours past retention."""
+        """Fold the panes that the watermark left behind into their hours; forget hours and days past retention."""
         floor = pane_start(max(0, watermark_ms - FINE_RETENTION_MS))
         if floor <= self.floor_ms:
             return
@@ -183,13 +199,17 @@ class Cells:
             self._forget(f"{self.prefixes.pane}{start}")
         self.floor_ms = floor
         oldest = hour_start(max(0, watermark_ms - HOUR_RETENTION_MS))
-        for start in [start for start in self.hours if start < oldest]:
-            self._touch(self.hours, self.changed_hours, start)
-            for number, tally in _rows(self.hours.pop(start)).items():
-                # What is forgotten by age did not happen just now: it must not look like a step back of the counters.
-                add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
-            self.changed_hours.discard(start)
-            self._forget(f"{self.prefixes.hour}{start}")
+        for tier, changed, prefix in (
+            (self.hours, self.changed_hours, self.prefixes.hour),
+            (self.days, self.changed_days, self.prefixes.day),
+        ):
+            for start in [start for start in tier if start < oldest]:
+                self._touch(tier, changed, start)
+                for number, tally in _rows(tier.pop(start)).items():
+                    # What is forgotten by age did not happen just now: it must not look like counters that step back.
+                    add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
+                changed.discard(start)
+                self._forget(f"{prefix}{start}")
 
     # -- storage ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +223,7 @@ class Cells:
         for tier, changed, prefix in (
             (self.panes, self.changed_panes, self.prefixes.pane),
             (self.hours, self.changed_hours, self.prefixes.hour),
+            (self.days, self.changed_days, self.prefixes.day),
         ):
             for start in changed:
                 rows = _rows(tier[start])
@@ -211,7 +232,7 @@ class Cells:
                 field = f"{prefix}{start}"
                 fields[field] = packed = cells.pack_rows(rows)
                 self.sequences[field] = self.sequence
-                if tier is self.panes and start < cold:
+                if (tier is self.panes and start < cold) or tier is self.days:
                     tier[start] = packed
             changed.clear()
         # Also a pane that nothing has changed since it went cold: else a day of them would stay unpacked.
@@ -245,10 +266,10 @@ class Cells:
         for field, packed in fields:
             if field not in sequences:
                 left_behind.append(field)
-            elif field.startswith(self.prefixes.pane):
-                self.panes[cells.field_start(field)] = packed
             else:
-                self.hours[cells.field_start(field)] = packed
+                tier = self.panes if field.startswith(self.prefixes.pane) else self.hours
+                tier = self.days if field.startswith(self.prefixes.day) else tier
+                tier[cells.field_start(field)] = packed
         return left_behind
 
     def relay(self, columns: Sequence[str]) -> None:
@@ -258,7 +279,11 @@ class Cells:
         """
         at = {column: position for position, column in enumerate(columns)}
         positions = [at.get(column) for column in self._plan.columns]
-        for tier, changed in ((self.panes, self.changed_panes), (self.hours, self.changed_hours)):
+        for tier, changed in (
+            (self.panes, self.changed_panes),
+            (self.hours, self.changed_hours),
+            (self.days, self.changed_days),
+        ):
             for start, rows in tier.items():
                 laid = {n: [0 if at is None else tally[at] for at in positions] for n, tally in _rows(rows).items()}
                 tier[start] = laid

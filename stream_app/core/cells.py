@@ -11,10 +11,11 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     @layout columns of the measures, in the order of the vector, then those of the histograms
     @alive  Alive, packed: heartbeat of the owner, also when nothing is counted
     p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values
+    d:<start>              rows of a day, of what is told a day at a time; it may lie ahead
     bp:<start> bh:<start>  bins of its histograms: bin key (core/histograms.py) -> [amount], absolute values
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
 
-A field is part of the state only if the directory (p:, h:, bp:, bh:) or the head (j:) says so; anything else is a
+A field is part of the state only if the directory (p:, h:, d:, bp:, bh:) or the head (j:) says so; anything else is a
 leftover.
 """
 
@@ -94,14 +95,15 @@ def partition_key(app: str, topic: str, partition: int) -> str:
 
 
 class Prefixes(NamedTuple):
-    """What the fields of panes and of hours begin with."""
+    """What the fields of panes, of hours and of days begin with."""
 
     pane: str
     hour: str
+    day: str
 
 
-TALLIES: Final = Prefixes("p:", "h:")
-BINS: Final = Prefixes("bp:", "bh:")
+TALLIES: Final = Prefixes("p:", "h:", "d:")
+BINS: Final = Prefixes("bp:", "bh:", "bd:")
 
 
 def pane_field(start_ms: int) -> str:
@@ -120,7 +122,7 @@ def holds_tallies(field: str) -> bool:
 
 
 def field_start(field: str) -> int:
-    """Return the start that a pane's or hour's field names."""
+    """Return the start that a pane's, hour's or day's field names."""
     return int(field.partition(":")[2])
 
 

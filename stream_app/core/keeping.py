@@ -14,7 +14,8 @@ from stream_app.core.events import EVENT_TYPES, AnyEvent, Event, Impression
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Home, Kind, pack, unpack
+from stream_app.core.records import Aged, Home, Kind, pack, unpack
+from stream_app.core.slices import DIMENSIONS
 
 SliceOf = Callable[[AnyEvent], int]
 Tables = Mapping[Kind, Remembered[bytes]]
@@ -24,7 +25,7 @@ _NOTHING: Final[tuple[Kind, ...]] = ()
 class Keeping:
     """Changes records and adds what grows with them to `cells` and `bins`. Mutable state: the tables of the records."""
 
-    __slots__ = ("_bins", "_cells", "_currency", "_exposed", "_kinds", "_tables", "_types")
+    __slots__ = ("_aged", "_bins", "_cells", "_currency", "_exposed", "_kinds", "_tables", "_types")
 
     def __init__(self, tables: Tables, cells: Cells, bins: Bins, currency: str) -> None:
         """`currency` is the reporting currency."""
@@ -32,6 +33,9 @@ class Keeping:
         self._currency = currency
         self._cells = cells
         self._bins = bins
+        self._aged: dict[Kind, tuple[Aged, ...]] = {
+            kind: tuple(aged for aged in cells.aged if aged.kind == kind) for kind in tables
+        }
         kinds = {of: tuple(kind for kind in tables if of in kind.on) for of in EVENT_TYPES}
         self._kinds = {of: concerned for of, concerned in kinds.items() if concerned}
         self._exposed = tuple(kind for kind in tables if kind.on_exposure)
@@ -78,18 +82,31 @@ class Keeping:
         if after == before and not is_moving:
             return
         if home is None or is_moving:
-            here = Home(pane_start(event.ts), slice_of(event))
+            here = Home(pane_start(event.ts), self._coarse(kind, slice_of(event)))
             if home not in (None, here):
-                self._grow(home, kind, before, kind.blank)
+                self._grow(home, kind, before, kind.blank, event.ts)
                 before = kind.blank
             elif after == before:
                 return
             home = here
         table.put(key, pack(home, after))
         if before[: kind.shows] != after[: kind.shows]:
-            self._grow(home, kind, before, after)
+            self._grow(home, kind, before, after, event.ts)
 
-    def _grow(self, home: Home, kind: Kind, before: Any, after: Any) -> None:
+    def _grow(self, home: Home, kind: Kind, before: Any, after: Any, now_ms: int) -> None:
         at_ms, slice_number = home
         self._cells.grow(at_ms, slice_number, kind, before, after)
         self._bins.grow(at_ms, slice_number, kind, before, after)
+        for aged in self._aged[kind]:
+            if now_ms < (day_ms := aged.day_ms(at_ms)) and (grown := aged.grown(before, after)):
+                self._cells.add_on_day(day_ms, slice_number, aged, grown)
+
+    def _coarse(self, kind: Kind, slice_number: int) -> int:
+        if kind.dimensions == DIMENSIONS:
+            return slice_number
+        slices = self._bins.slices
+        surface, arm, policy, segment, channel, device = (
+            value if name in kind.dimensions else None
+            for name, value in zip(DIMENSIONS, slices.slices[slice_number], strict=True)
+        )
+        return slices.number((surface, arm, policy, segment, channel, device))

@@ -2,6 +2,7 @@
 
 panes   |-10 s-|-10 s-|-10 s-| ...            two hours of them, then they are folded into
 hours   |--------------- 1 h ----------------| ...      28 days of these
+days    of what is told a day at a time (core/records.py, Aged): also days to come; nothing is folded into them
 
 floor                         watermark   newest
 |  panes, may still change  :  ~ 10 s ~  |
@@ -18,12 +19,17 @@ DAY_MS: Final = 24 * HOUR_MS
 FINE_RETENTION_MS: Final = 2 * HOUR_MS
 """How long panes stay panes: the longest fine window (1 h), and an hour in which partitions may differ in progress."""
 HOUR_RETENTION_MS: Final = 29 * DAY_MS
-"""How long hours are kept: the longest window (28 d) reaches back at most 28 days and one hour."""
+"""How long hours, and days, are kept: the longest window (28 d) reaches back at most 28 days and one hour."""
 
 
 def pane_start(at_ms: int) -> int:
     """Return the start of the pane that contains `at_ms`."""
     return at_ms - at_ms % PANE_MS
+
+
+def day_start(at_ms: int) -> int:
+    """Return the start of the day (UTC) that contains `at_ms`."""
+    return at_ms - at_ms % DAY_MS
 
 
 def hour_start(at_ms: int) -> int:

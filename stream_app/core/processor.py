@@ -136,7 +136,13 @@ class Partition:
         self.cells.relay([column for column in stored if has_place(column)])
         whole_from_ms = head.newest_ms - head.newest_ms % PANE_MS + PANE_MS if head.newest_ms else 0
         before = set(stored)
-        head.since = {column: head.since.get(column, 0) if column in before else whole_from_ms for column in columns}
+        delays = self.plan.delays
+        head.since = {
+            # Who is told of late began before the measure did, until the delay has passed.
+            column: head.since.get(column, 0) if column in before else whole_from_ms + delays.get(column, 0)
+            for column in columns
+            if column in before or whole_from_ms
+        }
         head.since = {column: since for column, since in head.since.items() if since}
         self.is_laid_out_anew = True
 

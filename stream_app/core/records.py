@@ -9,6 +9,13 @@ for a session's end.
     visit(1, 0)    visit(2, 0)           visit(2, 1)
     pages +1       pages +1, squares +3  buyers +1      all of it is added at home
 
+What is said of people once they are so many days old is told on the day on which they are (`Aged`): a window then
+has exactly those who came of that age in it, so everything in it is settled, and no window has to look back further
+than it is long.
+
+    first seen on the 1st, on day 7 again        d:1st     d:2nd     ...   d:9th                  the days of cells
+    Aged(PEOPLE, 8)                                                        people +1, returned +1
+
 Families of metrics declare which records there are, as a `Kind` each; the exposures and scores below are those that
 attribution itself looks after.
 """
@@ -16,13 +23,15 @@ attribution itself looks after.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import sub
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from stream_app.core.events import Event
-from stream_app.core.panes import DAY_MS
+from stream_app.core.panes import DAY_MS, day_start
+from stream_app.core.slices import DIMENSIONS
 
 
 class Exposure(NamedTuple):
@@ -71,6 +80,8 @@ class Kind(NamedTuple):
     along to where the event is: so whoever was last seen in a window is at home in it, once. A record is kept for
     `horizon_ms` of event time after its last change at least, unless there is no room.
 
+    Its home is told apart by `dimensions`; all others read `none` there.
+
     With `on_exposure`, the impressions with which a session begins to see a surface change the record too: they are
     rare, and say who was there. An event whose money is in another currency than the reporting one changes the record
     by `change_abroad`, where there is one: two currencies are never added.
@@ -92,13 +103,52 @@ class Kind(NamedTuple):
     change_abroad: Callable[[Any, Any], Any] | None = None
     on_exposure: bool = False
     horizon_ms: int = DAY_MS
+    dimensions: tuple[str, ...] = DIMENSIONS
     is_personal: bool = True
     version: int = 1
+
+    def __hash__(self) -> int:
+        # One of them is looked up with every event of its types.
+        return hash(self.name)
 
     @property
     def table(self) -> str:
         """The name of the table in which the records are remembered."""
         return f"{self.name}.{self.version}"
+
+
+class Aged(NamedTuple):
+    """The records of a kind, told on the day on which they are that many days old; the day they began has age 0.
+
+    `said` gives all that is told of a record, integers of which a blank record has none but 0. By how much they grow is
+    added to the whole day at whose beginning (UTC) the record has had `days` of them: usually a day that lies ahead.
+    Events of that day and later ones tell nothing there, so what is said depends only on what these do not change.
+    The lift of a measure takes its part of the growth.
+    """
+
+    kind: Kind
+    days: int
+    said: Callable[[Any], tuple[int, ...]]
+
+    def __hash__(self) -> int:
+        return hash((self.kind.name, self.days))
+
+    @property
+    def name(self) -> str:
+        """What it is called in the column of a measure."""
+        return f"{self.kind.name}+{self.days}d"
+
+    def day_ms(self, began_ms: int) -> int:
+        """Return the start of the day on which a record that began then is as old."""
+        return day_start(began_ms) + self.days * DAY_MS
+
+    def grown(self, before: Any, after: Any) -> tuple[int, ...]:
+        """Return by how much each part of what is said grows; empty where none does."""
+        now = self.said(after)
+        if before is self.kind.blank:
+            return now if any(now) else ()
+        then = self.said(before)
+        return () if now == then else tuple(map(sub, now, then))
 
 
 class Home(NamedTuple):

@@ -12,7 +12,8 @@ from operator import add, neg, sub
 from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
-from stream_app.core.records import Grown, Growth, Kind
+from stream_app.core.panes import DAY_MS
+from stream_app.core.records import Aged, Grown, Growth, Kind
 
 
 class Occasion(IntEnum):
@@ -40,7 +41,7 @@ NAME_BITS: Final = 24
 """Of the digest of a histogram's meaning, as stored in the key of each of its bins."""
 BINS: Final = "[]"
 """Stands in the column of a histogram, which has no place in the vector."""
-Subject = Occasion | type[Event] | Kind
+Subject = Occasion | type[Event] | Kind | Aged
 
 
 def one(_: Any) -> int:
@@ -51,10 +52,11 @@ def one(_: Any) -> int:
 class Measure(NamedTuple):
     """An additive integer.
 
-    `on` is the occasion it grows on: one that attribution decides about, every event of a type, or every change of a
-    kind of record. `lift` maps the occasion's subject to the amount: the event, a record (`growth`), minor units of
-    revenue. With `given`, it grows only where that attribute of the subject is not None. Who changes what `lift` means
-    counts `version` up: amounts of the former meaning are dropped.
+    `on` is the occasion it grows on: one that attribution decides about, every event of a type, every change of a kind
+    of record, or the same on the day on which the record is of age. `lift` maps the occasion's subject to the amount:
+    the event, a record (`growth`), its growth by that day, minor units of revenue. With `given`, it grows only where
+    that attribute of the subject is not None. Who changes what `lift` means counts `version` up: amounts of the former
+    meaning are dropped.
     """
 
     name: str
@@ -209,7 +211,8 @@ class Plan(NamedTuple):
 
     `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
     nothing grows is in neither of `steps` and `grown`; the latter has what grows with records. `kinds` are the records
-    that measures and histograms read.
+    that measures and histograms read, `aged` those that are told by their age, and `delays` how much later than what
+    they are about (ms) some columns are told.
     """
 
     width: int
@@ -218,6 +221,8 @@ class Plan(NamedTuple):
     grown: Mapping[Subject, Grown]
     histograms: tuple[Binned, ...] = ()
     kinds: tuple[Kind, ...] = ()
+    aged: tuple[Aged, ...] = ()
+    delays: Mapping[str, int] = {}  # never written to
 
     @property
     def meanings(self) -> tuple[str, ...]:
@@ -241,7 +246,7 @@ class Plan(NamedTuple):
             own = [
                 (index, measure)
                 for index, measure in enumerate(measures)
-                if measure.on is occasion and not isinstance(measure.lift, Growth)
+                if measure.on == occasion and not isinstance(measure.lift, Growth)
             ]
             if not own:
                 continue
@@ -254,10 +259,13 @@ class Plan(NamedTuple):
             rest = tuple(g if g.given else g._replace(ones=()) for g in groups if g.given or g.lifts)
             steps[occasion] = always, rest
         subjects = [*(measure.on for measure in measures), *(histogram.on for histogram in histograms)]
-        kinds = tuple(dict.fromkeys(on for on in subjects if isinstance(on, Kind)))
+        aged = tuple(dict.fromkeys(on for on in subjects if isinstance(on, Aged)))
+        told = (on.kind if isinstance(on, Aged) else on for on in subjects)
+        kinds = tuple(dict.fromkeys(on for on in told if isinstance(on, Kind)))
         for names in ([m.column for m in measures], [h.number for h in histograms], [k.table for k in kinds]):
             if len(set(names)) < len(names):
                 raise ValueError(f"two of these have one name: {names}")
+        delays = {m.column: m.on.days * DAY_MS for m in measures if isinstance(m.on, Aged)}
         return cls(
             len(measures),
             tuple(measure.column for measure in measures),
@@ -265,4 +273,6 @@ class Plan(NamedTuple):
             {on: Grown.of(growths) for on, growths in grown.items()},
             tuple(histograms),
             kinds,
+            aged,
+            delays,
         )

@@ -13,6 +13,7 @@ from stream_app.metrics import (
     carts,
     context_response,
     conversion,
+    customers,
     decisions,
     engagement,
     feedback,
@@ -20,11 +21,13 @@ from stream_app.metrics import (
     messages,
     offers,
     order_value,
+    people,
     presence,
     ranking,
     reactions,
     relevance,
     spending,
+    surveys,
     visits,
     windows,
 )
@@ -48,6 +51,9 @@ FAMILIES: Final = (
     carts.FAMILY,
     ranking.FAMILY,
     accuracy.FAMILY,
+    people.FAMILY,
+    customers.FAMILY,
+    surveys.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)

@@ -25,7 +25,7 @@ Settling = Literal["at_once", "click_window", "conversion_window", "session_clos
 - `at_once`: it says what happened in the pane, and waits for nothing.
 - `click_window`, `conversion_window`: what is credited to an impression may come as long after it.
 - `session_close`: the session is over, 30 minutes after its last event.
-- `cohort_age`: those who began in the pane are `cohort_days` old.
+- `cohort_age`: it is told when those it is about are `cohort_days` old, so there are no others in any window.
 """
 
 

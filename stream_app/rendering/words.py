@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from stream_app.core.records import Aged
 from stream_app.core.tally import Binned, Measure, Occasion
 from stream_app.metrics.metric import Honesty, Metric, Settling
 
@@ -38,9 +39,11 @@ def good(metric: Metric) -> str:
 def occasion(counted: Measure | Binned) -> str:
     """Return when a measure or a histogram grows."""
     on = counted.on
-    # Three cases: every event of a type, what attribution decides about, or a change of a kind of records.
+    # Four cases: every event of a type, what attribution decides about, a change of a kind of records, at once or late.
     if isinstance(on, type):
         name = on.__name__
+    elif isinstance(on, Aged):
+        name = f"change of a {on.kind.name}, told at {on.days} days"
     else:
         name = on.name.lower().replace("_", " ") if isinstance(on, Occasion) else f"change of a {on.name}"
     given = getattr(counted, "given", None)

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from stream_app.core.panes import DAY_MS
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
 from stream_app.metrics.list_methods import AgainstReference
@@ -83,6 +84,9 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         reference = _bins(binned, meaning, metric, [*elsewhere, (_ARM, REFERENCE)])
     kept = view.totals[ALL]
     unseen = tuple(DIMENSIONS[at] for at, value in wanted if not any(s[at] == value for s in kept))
+    # Those it is about began so much earlier: what was missed then is missing now.
+    since_ms = window.start_ms - metric.cohort_days * DAY_MS
+    is_gapped, is_rekeyed = since_ms < view.gap_ms, since_ms < view.rekeyed_ms
     return Answer(
         metric.name,
         name,
@@ -90,10 +94,10 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         unseen,
         window.start_ms,
         window.end_ms,
-        window.complete,
+        window.complete and not is_gapped and not is_rekeyed,
         view.snapshot.replaying,
-        window.gapped,
-        window.rekeyed,
+        is_gapped,
+        is_rekeyed,
         window.maturities[metric.name],
         None if metric.name in window.not_yet else lower(metric, total, meaning.index, bins, reference),
         measures_of(meaning, total),

@@ -10,7 +10,9 @@ from scratch.
     |                                                     `--- 1h -----'    panes alone
     `----------------------------- all ---------------------------------'   all that is kept
 
-A folded pane is subtracted as a pane and added with its hour: long windows do not notice.
+A folded pane is subtracted as a pane and added with its hour: long windows do not notice. A day, of what is told a day
+at a time, belongs to a window that is not fine when it begins within it; days that lie ahead of the windows' end belong
+to none, `all` included.
 """
 
 from collections import defaultdict
@@ -19,7 +21,7 @@ from operator import sub
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from stream_app.core import cells
-from stream_app.core.panes import HOUR_MS, PANE_MS, Window
+from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Window
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
@@ -45,21 +47,27 @@ class Span(NamedTuple):
         """Say whether the pane or hour that starts at `start_ms` belongs to the window."""
         return self.start_ms <= start_ms < self.end_ms and (is_pane or not self.is_fine)
 
+    def until(self, end_ms: int) -> "Span":
+        """Return the part of it before `end_ms`: where its days lie."""
+        return self._replace(end_ms=min(self.end_ms, end_ms))
+
 
 class _Tiers:
     """The cells of one partition, packed. Mutable state: as of the last advance."""
 
-    __slots__ = ("hours", "panes", "slices")
+    __slots__ = ("days", "hours", "panes", "slices")
 
     def __init__(self) -> None:
         self.slices: Slices = ()
         self.panes: dict[int, bytes] = {}
         self.hours: dict[int, bytes] = {}
+        self.days: dict[int, bytes] = {}
 
     def fields(self, prefixes: cells.Prefixes) -> Iterable[str]:
         """Yield the fields of all cells held."""
         yield from (f"{prefixes.pane}{start}" for start in self.panes)
         yield from (f"{prefixes.hour}{start}" for start in self.hours)
+        yield from (f"{prefixes.day}{start}" for start in self.days)
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -140,18 +148,21 @@ class Sums(Generic[Key]):
         self.spans[ALL] = Span(-_FOREVER, _FOREVER, is_fine=False)
 
     def _slide(self, end_ms: int) -> None:
-        before = self.spans
+        before, before_ms = self.spans, self.end_ms
         self._lay(end_ms)
         for name, new in self.spans.items():
-            moves = _difference(before[name], new)
-            ledger = Ledger[Key]()
-            for low, high, is_gain in moves:
+            ledger, old = Ledger[Key](), before[name]
+            for low, high, is_gain in _difference(old, new):
                 for tiers in self._partitions.values():
                     side = ledger.side(is_gain)
                     for start in _starts(tiers.panes, low, high, PANE_MS):
                         self._enter(side, tiers, tiers.panes[start])
                     for start in () if new.is_fine else _starts(tiers.hours, low, high, HOUR_MS):
                         self._enter(side, tiers, tiers.hours[start])
+            for low, high, is_gain in () if new.is_fine else _difference(old.until(before_ms), new.until(end_ms)):
+                for tiers in self._partitions.values():
+                    for start in _starts(tiers.days, low, high, DAY_MS):
+                        self._enter(ledger.side(is_gain), tiers, tiers.days[start])
             self._add_to_window(name, ledger.balance())
 
     def _pieces(self, change: Change) -> Iterator[tuple[_Tiers, str, bytes | None]]:
@@ -168,8 +179,12 @@ class Sums(Generic[Key]):
     def _replace(self, tiers: _Tiers, field: str, packed: bytes | None, bands: _Bands) -> None:
         """Put packed rows in place of what is held, and note by how much windows move."""
         is_pane, start = field.startswith(self._prefixes.pane), cells.field_start(field)
-        ledger = bands[tuple(name for name, span in self.spans.items() if span.has(is_pane, start))]
-        tier = tiers.panes if is_pane else tiers.hours
+        is_day = field.startswith(self._prefixes.day)
+        spans = self.spans.items()
+        if is_day:
+            spans = {name: span.until(self.end_ms) for name, span in spans}.items()
+        ledger = bands[tuple(name for name, span in spans if span.has(is_pane, start))]
+        tier = tiers.panes if is_pane else tiers.days if is_day else tiers.hours
         held = tier.pop(start, None)
         before = {} if held is None else cells.unpack_rows(held)
         after = {} if packed is None else cells.unpack_rows(packed)
@@ -179,7 +194,8 @@ class Sums(Generic[Key]):
                 side[self._key_of(tiers.slices, number)].append(tally)
         if packed is not None:
             tier[start] = packed
-        self._observe(is_pane, start, tiers.slices, before, after)
+        if not is_day:
+            self._observe(is_pane, start, tiers.slices, before, after)
 
     def _observe(self, is_pane: bool, start: int, slices: Slices, before: Rows, after: Rows) -> None:
         """Take note of a cell that was replaced, if more than the windows' sums depends on it."""

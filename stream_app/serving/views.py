@@ -68,13 +68,16 @@ class Meaning(msgspec.Struct, frozen=True):
     histograms: tuple[Histogram | Spread, ...] = ()
 
     def settling_ms(self, metric: Metric) -> int:
-        """Return how long after a pane what `metric` says of it may still change, late events aside."""
+        """Return how long after a pane what `metric` says of it may still change, late events aside.
+
+        What is told of people of an age is told when they have it.
+        """
         waits = {
             "at_once": 0,
             "click_window": self.click_window_ms,
             "conversion_window": self.conversion_window_ms,
             "session_close": self.session_gap_ms,
-            "cohort_age": metric.cohort_days * DAY_MS,
+            "cohort_age": 0,
         }
         return waits[metric.settles]
 
@@ -92,7 +95,11 @@ class Meaning(msgspec.Struct, frozen=True):
 
 
 class View(NamedTuple):
-    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute."""
+    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute.
+
+    `gap_ms` and `rekeyed_ms` say until when something may be missing: of what is told of people of an age, also from
+    before its window.
+    """
 
     snapshot: Snapshot
     json: bytes
@@ -103,6 +110,8 @@ class View(NamedTuple):
     since: Since
     bins: Mapping[str, Binned]
     is_stale: bool = False
+    gap_ms: int = 0
+    rekeyed_ms: int = 0
 
 
 class Origin(NamedTuple):
@@ -161,7 +170,8 @@ def build_view(
         series=series(meaning, steps, since, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
+    view = _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
+    return view._replace(gap_ms=health.gap_ms(states), rekeyed_ms=health.rekeyed_ms(states))
 
 
 def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
@@ -188,7 +198,8 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)._replace(is_stale=True)
+    again = _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)
+    return again._replace(is_stale=True, gap_ms=view.gap_ms, rekeyed_ms=view.rekeyed_ms)
 
 
 def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: int) -> Series:

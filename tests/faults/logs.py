@@ -140,6 +140,7 @@ def truth_of(state: Partition) -> Truth:
     for kept in (state.cells, state.bins.cells):
         cells |= {f"{kept.prefixes.pane}{start}": rows(held) for start, held in kept.panes.items()}
         cells |= {f"{kept.prefixes.hour}{start}": rows(held) for start, held in kept.hours.items()}
+        cells |= {f"{kept.prefixes.day}{start}": rows(held) for start, held in kept.days.items()}
     return Truth(
         head.applied,
         {name: number for name, number in head.outcomes.items() if number},

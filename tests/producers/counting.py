@@ -50,7 +50,7 @@ def processed(values: Iterable[bytes]) -> Partition:
 def totals(partition: Partition) -> Totals:
     """Return all cells of a partition added up by slice, zeros left out."""
     sums: defaultdict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(INDEX, 0))
-    for tier in (partition.cells.panes, partition.cells.hours):
+    for tier in (partition.cells.panes, partition.cells.hours, partition.cells.days):
         for rows in tier.values():
             for number, tally in (cells.unpack_rows(rows) if isinstance(rows, bytes) else rows).items():
                 into = sums[tuple(partition.slices.slices[number])]

@@ -84,7 +84,7 @@ def test_a_contrast_is_the_ratio_of_two_arms() -> None:
     view = view_of((NOW_MS, HOME, 100, 30), (NOW_MS, HOLDOUT, 100, 20))
     found = {(c.surface, c.metric, c.arm, c.against): c.ratio for c in view.snapshot.windows["5m"].contrasts}
     expected = risk_ratio(30, 100, 20, 100)
-    compared = [metric for metric in MEANING.metrics if metric.is_exported and isinstance(metric.method, CONTRASTED)]
+    compared = [metric for metric in MEANING.headlines("5m") if isinstance(metric.method, CONTRASTED)]
     assert {
         (surface, metric, "personalized", "holdout"): expected if metric == "ctr" else None
         for surface in ("all", "home.hero")
@@ -323,7 +323,7 @@ def test_a_row_has_the_metrics_that_are_known_by_it() -> None:
         (0.75, "click_window", 0),
         (0.5, "session_close", 0),
         (0.25, "conversion_window", 0),
-        (0.0, "cohort_age", 28),
+        (1.0, "cohort_age", 28),  # told when they are
     ],
 )
 def test_a_metric_matures_by_its_own_rule(expected: float, settles: str, days: int) -> None:

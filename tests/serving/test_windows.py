@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core import cells
-from stream_app.core.panes import HOUR_MS, PANE_MS, Window, hour_start
+from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Window, hour_start
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
@@ -15,16 +15,24 @@ from stream_app.serving.sums import ALL
 from stream_app.serving.windows import STEP_MS, Progress, Windows, horizon_ms
 
 WIDTH = 2
-WINDOWS = (Window("1m", 60_000), Window("1h", HOUR_MS), Window("3h", 3 * HOUR_MS))
+WINDOWS = (Window("1m", 60_000), Window("1h", HOUR_MS), Window("3h", 3 * HOUR_MS), Window("7d", 7 * DAY_MS))
 SLICES = tuple(Slice(s, a, "p", "x", "c", "d") for s in ("home", "cart") for a in ("personalized", "holdout"))
-T0 = 1_000 * HOUR_MS
+T0 = 1_008 * HOUR_MS
+"""A midnight."""
 
 Stored = dict[int, dict[str, dict[int, list[int]]]]
 """Partition -> field -> rows: what a naive sum is made from."""
 
+
+def day_field(day: int) -> str:
+    """Return the field of that day."""
+    return f"{cells.TALLIES.day}{T0 + day * DAY_MS}"
+
+
 fields = st.one_of(
     st.integers(0, 720).map(lambda n: cells.pane_field(T0 + n * PANE_MS)),
     st.integers(-5, 2).map(lambda n: cells.hour_field(T0 + n * HOUR_MS)),
+    st.integers(-9, 9).map(lambda n: day_field(n)),
 )
 rows = st.dictionaries(
     st.integers(0, len(SLICES) - 1), st.lists(st.integers(-3, 9), min_size=2, max_size=2), max_size=3
@@ -35,6 +43,7 @@ steps = st.one_of(
     st.tuples(st.just("fold"), st.integers(0, 2), st.integers(0, 720)),
     st.tuples(st.just("reset"), st.integers(0, 2), st.dictionaries(fields, rows, max_size=3)),
     st.tuples(st.just("slide"), st.integers(-400, 1_500)),
+    st.tuples(st.just("slide"), st.integers(-8, 8).map(lambda days: days * (DAY_MS // PANE_MS))),
 )
 
 
@@ -76,6 +85,8 @@ def naive(stored: Stored, window: Window | None, end_ms: int) -> dict[Slice, Tal
     for held in stored.values():
         for field, new in held.items():
             start, is_pane = cells.field_start(field), field.startswith("p:")
+            if field.startswith("d:") and start >= end_ms:
+                continue
             if window is not None and not window.start_ms(end_ms) <= start < end_ms:
                 continue
             if window is not None and window.is_fine and not is_pane:
@@ -124,6 +135,18 @@ def test_a_fold_does_not_move_a_long_window() -> None:
     windows.advance(take(("fold", 0, 0), stored), T0 + HOUR_MS)
     assert before == windows.totals("3h")
     assert {} == windows.totals("1h")
+
+
+def test_a_day_that_lies_ahead_is_in_no_window() -> None:
+    """What is told on the day that begins at T0 + 1 d is there from that midnight on, for as long as windows last."""
+    windows, tally = Windows(WINDOWS, 0), {SLICES[0]: (5, 1)}
+    windows.advance([change(0, {day_field(1): {0: [5, 1]}})], T0 + DAY_MS)
+    assert [{}] * 5 == [windows.totals(name) for name in windows.spans]
+    windows.advance([], T0 + DAY_MS + PANE_MS)
+    # A day is told in windows of more than an hour; 3h begins on the hour before midnight, 7d a week before.
+    assert [{}, {}, tally, tally, tally] == [windows.totals(name) for name in windows.spans]
+    windows.advance([], T0 + 9 * DAY_MS)
+    assert [{}, {}, {}, {}, tally] == [windows.totals(name) for name in windows.spans]
 
 
 def test_totals_are_left_alone_by_later_advances() -> None:
