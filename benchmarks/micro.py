@@ -20,9 +20,9 @@ import time
 from typing import Final
 
 from benchmarks import workload
-from stream_app.core.attribution import Rules
 from stream_app.core.codec import decode_all
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 
 BATCH_RECORDS: Final = 400

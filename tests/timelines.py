@@ -4,10 +4,10 @@ from typing import Any
 
 from producers import ledger
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import OUTCOMES
 from stream_app.core.events import AnyEvent, Click, Conversion, Impression, Order
 from stream_app.core.processor import BatchReport, Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan, Tally
 from stream_app.metrics import catalogue
 

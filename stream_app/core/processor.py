@@ -13,12 +13,14 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core import cells as layout
 from stream_app.core.aggregation import Cells
-from stream_app.core.attribution import Attribution, Joins, Rules
+from stream_app.core.attribution import Attribution
 from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
 from stream_app.core.histograms import Bins
+from stream_app.core.joins import Joins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import PANE_MS, Watermark
+from stream_app.core.rules import Rules
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Plan, has_place
 

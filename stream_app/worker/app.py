@@ -16,7 +16,7 @@ from faust.app.base import BootStrategy
 from faust.types import TP
 
 from stream_app.core import cells as layout
-from stream_app.core.attribution import Rules
+from stream_app.core.rules import Rules
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import CountingSettings, Settings

@@ -23,8 +23,8 @@ from redis.exceptions import AuthenticationError, DataError, RedisError, Respons
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_app.core import cells as layout
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan
 from stream_app.worker import scripts
 from stream_app.worker.claims import Claim, Wanted

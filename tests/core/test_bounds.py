@@ -7,8 +7,10 @@ has a surface and a policy of its own, so none shares a slice.
 import psutil
 
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.core.slices import OTHER
-from tests.timelines import LATER, T0, partition, rows
+from stream_app.metrics.catalogue import PLAN
+from tests.timelines import LATER, T0, rows
 
 EVENTS = 250_000
 RUN = 12_500
@@ -31,7 +33,7 @@ def bomb(state: Partition, begin: int, end: int) -> int:
 
 def test_a_million_different_things_are_bounded() -> None:
     """I3: no cap is passed, the surplus of slices is `other`, every event is counted, and memory stops growing."""
-    state = partition(max_slices=MAX_SLICES, max_remembered=MAX_REMEMBERED)
+    state = Partition(PLAN, Rules(max_slices=MAX_SLICES, max_remembered=MAX_REMEMBERED))
     half = bomb(state, 0, EVENTS // 2)
     more = bomb(state, EVENTS // 2, EVENTS) - half
     counted = {"known": 0, "other": 0}

@@ -7,12 +7,12 @@ import pytest
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import unpack_rows
 from stream_app.core.events import AnyEvent, Order, PageView
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.core.processor import Partition, Span
 from stream_app.core.records import Aged, Kind
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Measure, Plan
 
 T0 = 20_000 * DAY_MS
@@ -39,7 +39,6 @@ GUESTS = Kind(
     changed,
     dimensions=("arm", "device"),
     horizon_ms=120 * DAY_MS,
-    adds_money=True,
 )
 TWO_DAYS = Aged(GUESTS, 2, lambda guest: (guest.came > 0, guest.came > 1))
 MEASURES = (

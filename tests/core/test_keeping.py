@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import unpack_rows
 from stream_app.core.events import AnyEvent, Consent, Conversion, Impression, PageView, Search
 from stream_app.core.histograms import bin_key, read_key
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.processor import Partition, Span
 from stream_app.core.records import Kind, growth
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Histogram, Measure, Plan
 
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from producers.world import World
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.events import Consent, Impression
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 
 START_MS = 1_748_736_000_000

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.events import Assignment, Click, Consent, Impression
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 from tests.timelines import (
     INDEX,
@@ -19,13 +19,13 @@ from tests.timelines import (
     at,
     click,
     conversion,
-    credited,
     feed,
     impression,
     order,
     outcomes,
     partition,
     rows,
+    total,
 )
 
 
@@ -34,7 +34,7 @@ def test_a_repeated_id_is_a_duplicate() -> None:
     state = partition()
     feed(state, impression(0), impression(0), click(5, "unknown"), click(5, "unknown"))
     assert outcomes(state) == {"counted": 1, "duplicate": 2, "unmatched": 1}
-    assert credited(state) == {"impressions": 1, "sessions": 1}
+    assert total(state) == {"impressions": 1, "sessions": 1}
 
 
 def test_a_sealed_pane_takes_nothing_more() -> None:
@@ -86,7 +86,7 @@ def test_old_panes_are_folded_into_hours() -> None:
     state = partition()
     feed(state, impression(0, "d1"), impression(1800, "d2"), impression(3 * 3600, "d3"))
     assert sorted(rows(state)) == [("hour", at(0)), ("pane", at(3 * 3600))]
-    assert credited(state)["impressions"] == 3
+    assert total(state)["impressions"] == 3
 
 
 def test_a_late_credit_finds_its_hour() -> None:
@@ -103,7 +103,7 @@ def test_too_many_slices_become_other() -> None:
     feed(state, *(impression(0, f"d{n}", segment=f"seg{n}") for n in range(50)))
     feed(state, *(impression(0, f"x{n}", surface=f"surface{n}") for n in range(50)))
     assert len(state.slices.slices) <= 8 + 2 + 1
-    assert credited(state)["impressions"] == 100
+    assert total(state)["impressions"] == 100
     assert state.slices.overflowed > 0
     segments = {slice_.segment for slice_ in state.slices.slices}
     assert "other" in segments

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.events import Arm, Click, Conversion, Event, Impression
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 
 START_MS: Final = 1_790_000_000_000

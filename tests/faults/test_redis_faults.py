@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from producers.topics import ensure_topics
 from stream_app.core import cells as layout
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import KafkaSettings, RedisSettings, Settings

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import unpack_rows
 from stream_app.core.events import AnyEvent
 from stream_app.core.histograms import read_key
 from stream_app.core.panes import HOUR_MS
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan
 from stream_app.metrics.metric import Family
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import unpack_rows
 from stream_app.core.events import Event
 from stream_app.core.histograms import read_key
 from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan
 from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, MEASURES, METRICS, PLAN
 from stream_app.metrics.metric import Family

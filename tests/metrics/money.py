@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from stream_app.core.attribution import Rules
 from stream_app.core.events import AnyEvent, Cart, Order, OrderLine, Refund
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Tally
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS, PLAN
 from stream_app.statistics.estimates import Estimate

@@ -12,7 +12,7 @@ ARM = "personalized"
 
 def order(day: float, user: str = "u", **more: object) -> Order:
     """Return an order."""
-    return on(day, Order, user, **({"order": "o", "currency": "EUR", "total_minor": 100} | more))
+    return on(day, Order, user, **({"order": f"o-{user}-{day}", "currency": "EUR", "total_minor": 100} | more))
 
 
 def account(day: float, status: str, user: str = "u") -> Account:

@@ -31,7 +31,8 @@ Lists = dict[Pair, list[list[Item]]]
 def run(seed: int) -> tuple[Lists, BinsBy]:
     """Return the lists of three minutes of a shop, recounted, and what the processor's bins hold."""
     arrived = [record.value for record in count(World(seed), 8.0, 180).arrived]
-    return lists_of(arrived), bins_of(processed(arrived))
+    bins = bins_of(processed(arrived))
+    return lists_of(arrived), {pair: of for pair, of in bins.items() if "lists_by_clicks" in of}
 
 
 def told(bins: BinsBy, pair: Pair, names: list[str]) -> dict[str, float | None]:

@@ -11,8 +11,8 @@ import pytest
 
 from producers.open_bandit import DATA, PUBLISHED_CTR, events
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import INDEX, METRICS, PLAN
 from stream_app.metrics.off_policy import choices_of
 from stream_app.statistics.estimates import Estimate

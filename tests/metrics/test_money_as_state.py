@@ -8,22 +8,20 @@ from hypothesis import strategies as st
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.events import AnyEvent, Consent
 from stream_app.core.histograms import read_key
 from stream_app.core.processor import Partition, Span
-from stream_app.core.tally import Tally
+from stream_app.core.rules import Rules
+from stream_app.core.tally import Plan, Tally
 from stream_app.metrics import carts, goals, orders, spending
-from stream_app.metrics.catalogue import INDEX, MEASURES, PLAN
+from stream_app.metrics.catalogue import HISTOGRAMS
 from tests.metrics.money import added, line, refund
 from tests.timelines import LATER, conversion, impression, order, rows
 
-OF_RECORDS = tuple(
-    INDEX[measure.name]
-    for family in (orders, spending, carts, goals)
-    for measure in family.MEASURES
-    if measure.on in (orders.ORDERS, spending.USER_DAYS, carts.CARTS, goals.LEADS, goals.NEW_CUSTOMERS)
-)
+KINDS = (orders.ORDERS, spending.USER_DAYS, carts.CARTS, goals.LEADS, goals.NEW_CUSTOMERS)
+MEASURES = tuple(measure for family in (orders, spending, carts, goals) for measure in family.MEASURES)
+PLAN = Plan.of(MEASURES, [histogram for histogram in HISTOGRAMS if histogram.on in KINDS])
+OF_RECORDS = tuple(index for index, measure in enumerate(MEASURES) if measure.on in KINDS)
 USERS = ("u1", "u2", "u3")
 CURRENCIES = st.sampled_from(["EUR", "EUR", "EUR", "USD"])
 AMOUNTS = st.integers(0, 90_000)

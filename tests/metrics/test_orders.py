@@ -13,7 +13,7 @@ from stream_app.metrics.catalogue import INDEX, METRICS
 from stream_app.metrics.orders import HISTOGRAMS, MEASURES, ORDER_CAP_MINOR, ORDERS, Purchase
 from stream_app.statistics.lowering import lower
 from tests.metrics.money import amounts, bought, line, placed, refund, state_of, told, value
-from tests.timelines import T0, at, feed, impression, partition
+from tests.timelines import T0, at, impression
 
 NAMES = [measure.name for measure in MEASURES]
 DAY_S = DAY_MS // 1000
@@ -258,7 +258,6 @@ def test_larger_orders_have_recommended_lines_more_often() -> None:
 
 def test_what_is_kept_of_an_order_is_small() -> None:
     """A record with its home takes no more than 64 bytes for an ordinary order."""
-    state = partition()
-    feed(state, bought(0, "o", 12_400, line(7_000, "d1"), line(3_000), tax_minor=1_900), refund(9, "o", 5_000))
+    state = state_of(bought(0, "o", 12_400, line(7_000, "d1"), line(3_000), tax_minor=1_900), refund(9, "o", 5_000))
     (packed,) = state.joins.records[ORDERS].newer.values()
     assert len(packed) <= 64

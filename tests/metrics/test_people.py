@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.core.attribution import Rules
 from stream_app.core.events import Account, AnyEvent, Cart, Click, Consent, Conversion, Order, PageView, Refund, Search
 from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.metrics import customers, people
 from stream_app.metrics.catalogue import PLAN
 from stream_app.metrics.people import CAP_MINOR, LIFESPAN_DAYS, Person, lifespan

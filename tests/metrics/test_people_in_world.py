@@ -16,9 +16,9 @@ from statsmodels.stats.proportion import proportion_confint
 from producers.scenarios import phase
 from producers.transit import records
 from producers.world import World
-from stream_app.core.attribution import Rules
 from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics import customers, people
 from stream_app.metrics.catalogue import PLAN
 from tests.metrics.ageing import D0, LATER, Told, answer, told

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.events import AnyEvent, Click, Consent, Decision, DecisionItem, Impression
 from stream_app.core.panes import HOUR_MS
 from stream_app.core.processor import Partition, Span
-from stream_app.metrics import clicked_lists, off_policy, predictions
-from stream_app.metrics.catalogue import INDEX, METRICS, PLAN
+from stream_app.core.rules import Rules
+from stream_app.core.tally import Plan
+from stream_app.metrics import accuracy, clicked_lists, engagement, off_policy, predictions, ranking
+from stream_app.metrics.catalogue import INDEX, METRICS
 from stream_app.metrics.clicked_lists import ListSums
 from stream_app.metrics.fixed_point import nanos
 from stream_app.metrics.off_policy import WeightSums, weight_nanos, weights_of
@@ -26,6 +27,8 @@ from tests.metrics.listing import BinsBy, bins_of
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS
 METRIC = {metric.name: metric for metric in METRICS}
 NOTHING = [0] * len(INDEX)
+FAMILIES = (engagement.FAMILY, ranking.FAMILY, accuracy.FAMILY)
+PLAN = Plan.of([m for f in FAMILIES for m in f.measures], [h for f in FAMILIES for h in f.histograms])
 HERE = ("home", "personalized")
 
 
@@ -55,7 +58,7 @@ def state_of(*events: AnyEvent, run: int = 1_000, rules: Rules | None = None) ->
 
 
 def bins(*events: AnyEvent, run: int = 1_000) -> dict[str, dict[int, int]]:
-    """Return the bins of the one surface and arm."""
+    """Return the bins of the one surface and arm, of lists and their items."""
     return bins_of(state_of(*events, run=run)).get(HERE, {})
 
 
@@ -152,7 +155,8 @@ def test_who_explores_is_a_share_of_who_says() -> None:
         for n, explore in enumerate(said)
     ]  # fmt: skip
     (tally,) = state_of(*events).cells.panes[T0].values()  # type: ignore[union-attr]
-    found = lower(METRIC["exploration_share"], tally, INDEX)
+    index = {measure.name: at for at, measure in enumerate(m for f in FAMILIES for m in f.measures)}
+    found = lower(METRIC["exploration_share"], tally, index)
     assert found is not None
     assert (2 / 3, 3) == (found.value, found.n)
 

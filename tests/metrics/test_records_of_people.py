@@ -50,7 +50,7 @@ def an_event(draw: st.DrawFn) -> Event:
         case 3:
             return Cart(action=draw(st.sampled_from(["add", "remove", "view"])), item="i", **who)
         case 4:
-            return Order(order=draw(NAMES), currency="EUR", total_minor=100, **who)
+            return Order(order=who["id"], currency="EUR", total_minor=100, **who)
         case 5:
             return Message(
                 message=draw(NAMES),
@@ -77,8 +77,13 @@ def an_event(draw: st.DrawFn) -> Event:
 
 
 EVENTS = st.lists(an_event(), max_size=30).map(
-    lambda drawn: [type(event)(**{**_fields(event), "id": f"e{number}"}) for number, event in enumerate(drawn)]
+    lambda drawn: [type(event)(**_fields(event) | _names(event, f"e{number}")) for number, event in enumerate(drawn)]
 )
+
+
+def _names(event: Event, name: str) -> dict[str, Any]:
+    """Return the id, and that of an order: of two that share one, which counts is a matter of which comes first."""
+    return {"id": name, "order": name} if isinstance(event, Order) else {"id": name}
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from stream_app.metrics.spending import DAY_CAP_MINOR, MEASURES, USER_DAYS
 from stream_app.statistics.lowering import contrast
 from stream_app.statistics.ratios import incremental_share
 from tests.metrics.money import METRIC, added, amounts, bought, line, placed, refund, state_of, tally_of, value
-from tests.timelines import T0, at, conversion, feed, impression, order, partition
+from tests.timelines import T0, at, conversion, impression, order
 
 NAMES = [measure.name for measure in MEASURES]
 DAY_S = DAY_MS // 1000
@@ -131,12 +131,11 @@ def test_the_incremental_share_is_not_the_attributed_one() -> None:
     """All orders of the personalized arm quote a decision; a third of its revenue is there because of it."""
     arms = {}
     for arm, total_minor in (("personalized", 3_000), ("holdout", 2_000)):
-        state = partition()
+        events = []
         for n in range(200):
-            shown = impression(n, f"d{n}", user=f"u{n}", arm=arm)
-            paid = order(300 + n, f"u{n}", total_minor + n % 7, arm=arm, lines=(line(5, "d"),))
-            feed(state, shown, paid)
-        arms[arm] = tally_of(state)
+            events.append(impression(n, f"d{n}", user=f"u{n}", arm=arm))
+            events.append(order(300 + n, f"u{n}", total_minor + n % 7, arm=arm, lines=(line(5, "d"),)))
+        arms[arm] = tally_of(state_of(*events))
     ratio = contrast(METRIC["revenue_per_user"], arms["personalized"], arms["holdout"], INDEX)
     assert ratio is not None
     share = incremental_share(ratio)

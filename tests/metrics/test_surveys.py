@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from stream_app.core.attribution import Rules
 from stream_app.core.events import Consent, Feedback
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import INDEX, MEASURES
 from stream_app.metrics.surveys import FAMILY
 from stream_app.statistics.estimates import Estimate

@@ -8,8 +8,8 @@ from producers.ledger import Ledger
 from producers.transit import Record, records
 from producers.world import World
 from stream_app.core import cells
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import INDEX, PLAN
 
 START_MS = 1_748_768_400_000

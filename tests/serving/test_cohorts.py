@@ -1,11 +1,11 @@
 """Metrics of people who came of age, from events to the answer of a query: nobody younger is ever in one."""
 
 from stream_app.core import cells
-from stream_app.core.attribution import Rules
 from stream_app.core.cells import Head
 from stream_app.core.events import PageView
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import INDEX, METRICS, PLAN, WINDOWS
 from stream_app.serving.partitions import Change, PartitionState
 from stream_app.serving.queries import Answer, query

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from stream_app.core import cells as layout
 from stream_app.core import codec
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.agents import Counting
 from stream_app.worker.batches import RecordBatch

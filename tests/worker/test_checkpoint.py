@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from stream_app.core import cells as layout
-from stream_app.core.attribution import Rules
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.checkpoint import ALIVE_EVERY_S
 from tests.timelines import LATER, T0

@@ -10,10 +10,11 @@ from faust.types import TP
 
 from producers.topics import ensure_topics
 from stream_app.core.aggregation import COLD_AFTER_MS, Cells
-from stream_app.core.attribution import Joins, Rules
+from stream_app.core.joins import Joins
 from stream_app.core.memory import Bound, Remembered
 from stream_app.core.panes import FINE_RETENTION_MS, PANE_MS
 from stream_app.core.processor import Partition, Span
+from stream_app.core.rules import Rules
 from stream_app.core.tally import Occasion
 from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import KafkaSettings, WorkerSettings
