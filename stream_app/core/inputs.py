@@ -1,0 +1,105 @@
+"""Business inputs: figures that no event can give, as told by people, with author and date.
+
+    cost, scope email   |----- 600 -----|----- 300 -----|
+    window                      |===========|
+    told for the window          300     +   150          spread evenly over the time it is said to be of
+
+A cost is an amount of a stretch of time, and belongs to a window as far as it lies in it. A rate, a unit cost or a
+benchmark is a level: the latest one that holds at the window's end. What is not told for the whole window is not
+known for it, and never taken for 0. Two currencies are never added.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from stream_app.core.events import BusinessInput
+
+AMOUNTS: Final = ("cost",)
+"""Keys that are amounts of a stretch of time; all others are levels."""
+MOST_INPUTS: Final = 10_000
+"""Inputs kept by id; a new one beyond is refused."""
+EVERYTHING: Final = ""
+"""The scope of what is said of no part in particular."""
+
+Inputs = Mapping[str, BusinessInput]
+"""By id: a later input of the same id replaces the earlier one."""
+
+
+class Told(NamedTuple):
+    """A figure for a window: the value, when its newest part was told (ms), and by whom."""
+
+    value: float
+    told_ms: int
+    authors: tuple[str, ...]
+
+
+def latest(inputs: Iterable[BusinessInput]) -> dict[str, BusinessInput]:
+    """Return the inputs by id, in whatever order they come: the one that was told last stands."""
+    kept: dict[str, BusinessInput] = {}
+    for each in inputs:
+        known = kept.get(each.id)
+        if known is None or (each.ts, each.value) >= (known.ts, known.value):
+            kept[each.id] = each
+    return kept
+
+
+def amount(inputs: Inputs, key: str, scope: str, start_ms: int, end_ms: int, currency: str) -> Told | None:
+    """Return the sum of an amount over `[start_ms, end_ms)`, in major units of `currency`.
+
+    Parts that overlap are added. None where some moment of the window is not told of, or something is told in another
+    currency.
+    """
+    parts = [
+        each
+        for each in inputs.values()
+        if each.key == key and (each.scope or EVERYTHING) == scope and each.from_ts < end_ms and each.to_ts > start_ms
+    ]
+    if not _covers(parts, start_ms, end_ms) or any(each.currency not in (None, currency) for each in parts):
+        return None
+    total = sum(
+        each.value * (min(each.to_ts, end_ms) - max(each.from_ts, start_ms)) / (each.to_ts - each.from_ts)
+        for each in parts
+    )
+    return Told(total, max(each.ts for each in parts), _authors(parts))
+
+
+def level(inputs: Inputs, key: str, scope: str, at_ms: int) -> Told | None:
+    """Return the level of a rate or a benchmark just before `at_ms`: the one told last of those that hold then.
+
+    None where none is told for that moment.
+    """
+    holding = [
+        each
+        for each in inputs.values()
+        if each.key == key and (each.scope or EVERYTHING) == scope and each.from_ts < at_ms <= each.to_ts
+    ]
+    if not holding:
+        return None
+    newest = max(holding, key=lambda each: (each.ts, each.id))
+    return Told(newest.value, newest.ts, _authors([newest]))
+
+
+def fault_of(told: BusinessInput) -> str:
+    """Return what is wrong with an input that can be read, or an empty string."""
+    if told.to_ts <= told.from_ts:
+        return f"to_ts {told.to_ts} is not after from_ts {told.from_ts}"
+    if told.author is None:
+        return "an input needs an author: whose figure is it?"
+    if told.key == "margin_rate" and not 0 <= told.value <= 1:
+        return f"margin_rate {told.value} is not between 0 and 1"
+    if told.key in ("cost", "unit_cost") and told.value < 0:
+        return f"{told.key} {told.value} is negative"
+    return ""
+
+
+def _covers(parts: Iterable[BusinessInput], start_ms: int, end_ms: int) -> bool:
+    reached = start_ms
+    for part in sorted(parts, key=lambda each: each.from_ts):
+        if part.from_ts > reached:
+            return False
+        reached = max(reached, part.to_ts)
+    return reached >= end_ms > start_ms
+
+
+def _authors(parts: Iterable[BusinessInput]) -> tuple[str, ...]:
+    return tuple(sorted({each.author for each in parts if each.author is not None}))
