@@ -7,12 +7,19 @@
 A cost is an amount of a stretch of time, and belongs to a window as far as it lies in it. A rate, a unit cost or a
 benchmark is a level: the latest one that holds at the window's end. What is not told for the whole window is not
 known for it, and never taken for 0. Two currencies are never added.
+
+A scope says of what it is told: nothing (of everything), a programme (`acquisition`), and the part asked for
+(`acquisition/channel=email`). The cost of a part is only what is told of that part; a level of the whole holds for a
+part of which none is told.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from math import fsum
+from typing import Final, NamedTuple, TypeVar
 
-from stream_app.core.events import BusinessInput
+from stream_app.core import codec
+from stream_app.core.events import AnyInput, BusinessInput
+from stream_app.core.slices import DIMENSIONS
 
 AMOUNTS: Final = ("cost",)
 """Keys that are amounts of a stretch of time; all others are levels."""
@@ -25,22 +32,60 @@ Inputs = Mapping[str, BusinessInput]
 """By id: a later input of the same id replaces the earlier one."""
 
 
+AnInput = TypeVar("AnInput", bound=AnyInput)
+
+
+class Figure(NamedTuple):
+    """What a metric must be told: a key, and of what."""
+
+    key: str
+    scope: str = EVERYTHING
+
+
 class Told(NamedTuple):
-    """A figure for a window: the value, when its newest part was told (ms), and by whom."""
+    """A figure for a window: the value, when its newest part was told (ms), by whom, and of what."""
 
     value: float
     told_ms: int
     authors: tuple[str, ...]
+    scope: str = EVERYTHING
 
 
-def latest(inputs: Iterable[BusinessInput]) -> dict[str, BusinessInput]:
+def rank(told: AnyInput) -> tuple[int, float, bytes]:
+    """Return by what inputs of one id are ordered: the one that was told last stands, and of two at once, one."""
+    return told.ts, told.value, codec.encode(told)
+
+
+def latest(inputs: Iterable[AnInput]) -> dict[str, AnInput]:
     """Return the inputs by id, in whatever order they come: the one that was told last stands."""
-    kept: dict[str, BusinessInput] = {}
+    kept: dict[str, AnInput] = {}
     for each in inputs:
         known = kept.get(each.id)
-        if known is None or (each.ts, each.value) >= (known.ts, known.value):
+        if known is None or rank(each) > rank(known):
             kept[each.id] = each
     return kept
+
+
+def read(fields: Mapping[bytes, bytes]) -> dict[str, AnyInput]:
+    """Return the inputs of the stored hash by id; a field that cannot be read holds none."""
+    found = (codec.decode_input(raw) for name, raw in fields.items() if not name.startswith(b"@"))
+    return {each.id: each for each in found if not isinstance(each, codec.Rejected)}
+
+
+def scope_of(figure: Figure, where: Mapping[str, str]) -> str:
+    """Return the scope of a figure for the part of everything that has these values of dimensions."""
+    parts = (f"{dimension}={where[dimension]}" for dimension in DIMENSIONS if dimension in where)
+    return "/".join(part for part in (figure.scope, *parts) if part)
+
+
+def told_for(
+    inputs: Inputs, figure: Figure, where: Mapping[str, str], start_ms: int, end_ms: int, currency: str
+) -> Told | None:
+    """Return what is told of a figure for `[start_ms, end_ms)` and a part, in `currency`; None where nothing is."""
+    scope = scope_of(figure, where)
+    if figure.key in AMOUNTS:
+        return amount(inputs, figure.key, scope, start_ms, end_ms, currency)
+    return level(inputs, figure.key, scope, end_ms) or level(inputs, figure.key, figure.scope, end_ms)
 
 
 def amount(inputs: Inputs, key: str, scope: str, start_ms: int, end_ms: int, currency: str) -> Told | None:
@@ -56,11 +101,11 @@ def amount(inputs: Inputs, key: str, scope: str, start_ms: int, end_ms: int, cur
     ]
     if not _covers(parts, start_ms, end_ms) or any(each.currency not in (None, currency) for each in parts):
         return None
-    total = sum(
+    total = fsum(
         each.value * (min(each.to_ts, end_ms) - max(each.from_ts, start_ms)) / (each.to_ts - each.from_ts)
         for each in parts
     )
-    return Told(total, max(each.ts for each in parts), _authors(parts))
+    return Told(total, max(each.ts for each in parts), _authors(parts), scope)
 
 
 def level(inputs: Inputs, key: str, scope: str, at_ms: int) -> Told | None:
@@ -76,11 +121,13 @@ def level(inputs: Inputs, key: str, scope: str, at_ms: int) -> Told | None:
     if not holding:
         return None
     newest = max(holding, key=lambda each: (each.ts, each.id))
-    return Told(newest.value, newest.ts, _authors([newest]))
+    return Told(newest.value, newest.ts, _authors([newest]), scope)
 
 
 def fault_of(told: BusinessInput) -> str:
     """Return what is wrong with an input that can be read, or an empty string."""
+    if told.id.startswith("@"):
+        return f"the id {told.id!r} begins with @"
     if told.to_ts <= told.from_ts:
         return f"to_ts {told.to_ts} is not after from_ts {told.from_ts}"
     if told.author is None:
