@@ -39,6 +39,7 @@ _BEGINS_A_PHONE = frozenset("+0123456789(")  # only a string that starts like a 
 _decode_event: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 _decode_input: Callable[[bytes], AnyInput] = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
+_REFUSALS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class Rejected(NamedTuple):
@@ -56,7 +57,7 @@ def decode(raw: bytes | None) -> AnyEvent | Rejected:
         return Rejected("limits", f"{len(raw)} bytes; at most {MAX_RECORD_BYTES} are read")
     try:
         event = _decode_event(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except _REFUSALS as error:
         return _explain(raw, error)
     return _checked(event)
 
@@ -78,7 +79,7 @@ def decode_all(raws: Sequence[bytes | None]) -> list[AnyEvent | Rejected]:
         try:
             events.extend(decoded)  # what it got before a bad record it keeps, and goes on after it
             break
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except _REFUSALS as error:
             at = len(events) + len(refused)
             refused.append((at, _explain(raws[at], error)))  # type: ignore[arg-type]  # as above
     checked: list[AnyEvent | Rejected] = [
@@ -100,7 +101,7 @@ def decode_input(raw: bytes | None) -> AnyInput | Rejected:
         return Rejected("limits", f"{len(raw)} bytes; at most {MAX_RECORD_BYTES} are read")
     try:
         return _decode_input(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except _REFUSALS as error:
         return _explain(raw, error)
 
 
@@ -134,11 +135,12 @@ def _checked(event: AnyEvent) -> AnyEvent | Rejected:
 
 def _explain(raw: bytes, error: Exception) -> Rejected:
     """Name the reason for a record that the strict decoder refused."""
-    detail = str(error)[:MAX_DETAIL]
     try:
-        raw.decode("utf-8")
+        raw.decode()
     except UnicodeDecodeError as cause:
         return Rejected("encoding", f"not UTF-8 at byte {cause.start}")
+    # Not before: most mutated bytes are no UTF-8, and the error that says so is slow to print.
+    detail = str(error)[:MAX_DETAIL]
     if raw[:3] == b"\xef\xbb\xbf":
         return Rejected("encoding", "starts with a byte order mark")
     if isinstance(error, RecursionError) or _is_too_deep(raw):
@@ -147,7 +149,7 @@ def _explain(raw: bytes, error: Exception) -> Rejected:
         return Rejected(_syntax_reason(raw, detail), detail)
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as deeper:
+    except _REFUSALS as deeper:
         return Rejected(_syntax_reason(raw, str(deeper)), str(deeper)[:MAX_DETAIL])
     if not isinstance(body, dict):
         return Rejected("not_object", f"a JSON {type(body).__name__}")

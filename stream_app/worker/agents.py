@@ -35,9 +35,9 @@ class Kept(NamedTuple):
 
 
 class Send(Protocol):
-    """Send records to Kafka together: returns futures that are done when Kafka has acknowledged them."""
+    """Send records to Kafka together: returns what is to be awaited for Kafka's acknowledgement of them."""
 
-    def __call__(self, topic: str, records: Sequence[Kept]) -> Awaitable["list[asyncio.Future[object]]"]:
+    def __call__(self, topic: str, records: Sequence[Kept]) -> Awaitable[Sequence[Awaitable[object]]]:
         """Send them."""
 
 
@@ -118,9 +118,10 @@ class Counting:
         head.skipped_offsets = follow - head.first_offset - head.applied
         self._instruments.processed(report, time.perf_counter() - began)
         kept: dict[str, list[Kept]] = {}
+        where = f"{claim.tp.topic}/{claim.tp.partition}/".encode()
         for apart in report.apart:
             topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
-            kept.setdefault(topic, []).append(_kept(claim.tp, apart))
+            kept.setdefault(topic, []).append(_kept(where, apart))
         for topic, records in kept.items():
             claim.sending.update(await self._send(topic, records))
 
@@ -155,11 +156,10 @@ class Counting:
         await self._reread(claim.tp, offset, claim.epoch)
 
 
-def _kept(tp: TP, apart: SetApart) -> Kept:
-    where = f"{tp.topic}/{tp.partition}/{apart.offset}".encode()
+def _kept(where: bytes, apart: SetApart) -> Kept:
     value = apart.value or b""
     headers = [("reason", apart.reason.encode()), ("detail", apart.detail.encode()), ("version", b"1")]
     if len(value) > MAX_RECORD_BYTES:
         headers.append(("sha256", hashlib.sha256(value).hexdigest().encode()))
         value = value[:DEAD_LETTER_SAMPLE_BYTES]
-    return Kept(where, value, headers)
+    return Kept(where + b"%d" % apart.offset, value, headers)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -191,7 +191,7 @@ def create_app(settings: Settings) -> App:
     partitions = app.Table("partitions", key_type=int, help="state of the partitions held by this worker")
     topic = app.topic(settings.kafka.events_topic, schema=_RawSchema(), internal=True)
 
-    async def send(topic: str, records: Sequence[Kept]) -> "list[asyncio.Future[object]]":
+    async def send(topic: str, records: Sequence[Kept]) -> Sequence[Awaitable[object]]:
         return await cast(Producer, app.producer).send_together(topic, records)
 
     async def reread(partition: TP, offset: int, epoch: int) -> None:

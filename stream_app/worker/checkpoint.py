@@ -476,7 +476,7 @@ def _refusal_of(error: Exception) -> str:
     return str(error) if isinstance(error, ResponseError | AuthenticationError) else ""
 
 
-async def _are_sent(sending: set[asyncio.Future[object]]) -> bool:
+async def _are_sent(sending: set[Awaitable[object]]) -> bool:
     if not sending:
         return True
     results = await asyncio.gather(*sending, return_exceptions=True)

@@ -1,6 +1,7 @@
 """What a worker knows of a partition that it holds, and of one that it wants."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from faust.types import TP
@@ -28,7 +29,7 @@ class Claim:
     reread: int = -1
     """Where a hole was met that is being read again."""
     stale: list[str] = field(default_factory=list)
-    sending: set[asyncio.Future[object]] = field(default_factory=set)
+    sending: set[Awaitable[object]] = field(default_factory=set)
     """Records set apart that Kafka has not acknowledged yet."""
     is_due: bool = False
     """Whether there is something to write although no record was applied."""

@@ -8,7 +8,8 @@ its acknowledgements, its read offsets and its committed offsets. Where to read 
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol, cast
@@ -28,6 +29,8 @@ _offset = attrgetter("offset")
 WATCH_INTERVAL_S = 0.5
 HELD_BACK_S = 0.01
 """How soon to look again for room: nothing wakes the consumer's thread when something was counted."""
+GATHER_S = 0.2
+"""How long records set apart may wait for more of them: a request costs as much as counting some seventy records."""
 
 
 class Positions(Protocol):
@@ -364,13 +367,22 @@ class Record(Protocol):
         """The headers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
-    """Records that go together: the batch, whether it has left, and Kafka's acknowledgement."""
+    """Records that go together: the batch, whether it must leave, whether it has left, and Kafka's acknowledgement.
+
+    Whoever awaits it makes it leave, and goes on when Kafka has acknowledged it. Raises what the sending did.
+    """
 
     batch: Any
+    due: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     sent: "asyncio.Future[object]" = field(default_factory=asyncio.Future)
+
+    def __await__(self) -> Generator[Any, None, object]:
+        self.due.set()
+        # Several claims wait for one batch: what one of them cancels stays its own.
+        return asyncio.shield(self.sent).__await__()
 
 
 class Producer(driver.Producer):
@@ -386,8 +398,8 @@ class Producer(driver.Producer):
         self._gathered: dict[str, Gathered] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
 
-    async def send_together(self, topic: str, records: Iterable[Record]) -> "list[asyncio.Future[object]]":
-        """Send the records in order to one partition; return futures that are done when they are acknowledged.
+    async def send_together(self, topic: str, records: Iterable[Record]) -> Sequence[Gathered]:
+        """Send the records in order to one partition, soon; return the batches they are in, to be awaited.
 
         Waits only while a batch is full and the one before it is not acknowledged.
         """
@@ -396,12 +408,12 @@ class Producer(driver.Producer):
             gathered = self._gather(topic)
             while not _is_added(gathered.batch, record):
                 assert gathered.batch.record_count(), "one record always fits"
+                gathered.due.set()
                 await gathered.left.wait()
                 gathered = self._gather(topic)
             if not batches or batches[-1] is not gathered:
                 batches.append(gathered)
-        # Several claims wait for one batch: what one of them cancels stays its own.
-        return [asyncio.shield(gathered.sent) for gathered in batches]
+        return batches
 
     def _gather(self, topic: str) -> Gathered:
         """Return the batch that is being gathered; the first record of one sees to it that it will be sent."""
@@ -413,10 +425,12 @@ class Producer(driver.Producer):
         return gathered
 
     async def _send_gathered(self, topic: str) -> None:
-        """Send batch after batch: a round trip for each run of records would cost more than counting them."""
+        """Send batch after batch, each when it is full, somebody waits for it, or it has waited long enough."""
         gathered = None
         try:
             while (gathered := self._gathered.get(topic)) is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gathered.due.wait(), GATHER_S)
                 del self._gathered[topic]
                 gathered.left.set()
                 try:
@@ -427,6 +441,7 @@ class Producer(driver.Producer):
                     )
                 except Exception as error:  # whatever it is: whoever waits for the batch must know
                     gathered.sent.set_exception(error)
+                    gathered.sent.exception()  # and where its claims are gone, nobody waits: that is no fault to log
         finally:
             del self._sending[topic]
             for left in (gathered, self._gathered.pop(topic, None)):

@@ -35,7 +35,7 @@ BACKLOG: Final = 3_600_000
 """An hour at 1,000 events/s."""
 MUTATED_OF: Final = 400_000
 MUTATED: Final = 0.05
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 DISTINCT: Final = 1_000_000
 RSS_MB: Final = 512
 SLOW_US: Final = 5_000
