@@ -15,7 +15,8 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
 
 One more hash, `lynceus:{app}:inputs`, has what people told, whatever the partition: the id of an input -> its canonical
-JSON, and @changes, the number of writes to it; @refused, the offset of the last record of its topic that was set apart.
+JSON, and @change, a nonce, random at every write of one; @refused:<partition>, the offset of the last
+record of their topic that was set apart.
 
 A field is part of the state only if the directory (p:, h:, bp:, bh:) or the head (j:) says so; anything else is a
 leftover.
@@ -33,7 +34,7 @@ LAYOUT_VERSION: Final = 2
 OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
 HEAD, DIRECTORY, SLICES, LAYOUT, ALIVE = "@head", "@dir", "@slices", "@layout", "@alive"
 
-CHANGES, REFUSED = "@changes", "@refused"
+CHANGE: Final = "@change"
 
 ANY_LOG: Final = "*"
 """Value of `@log` by which an operator lets the state continue on whatever log is there."""
@@ -101,6 +102,11 @@ def partition_key(app: str, topic: str, partition: int) -> str:
 def inputs_key(app: str) -> str:
     """Return the name of the hash of what people told."""
     return f"lynceus:{{{app}}}:inputs"
+
+
+def refused_field(partition: int) -> str:
+    """Return the field of the last record of a partition of the inputs' topic that was set apart."""
+    return f"@refused:{partition}"
 
 
 class Prefixes(NamedTuple):

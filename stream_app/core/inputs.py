@@ -32,7 +32,7 @@ Inputs = Mapping[str, BusinessInput]
 """By id: a later input of the same id replaces the earlier one."""
 
 
-AnInput = TypeVar("AnInput", bound=AnyInput)
+Anyone = TypeVar("Anyone", bound=AnyInput)
 
 
 class Figure(NamedTuple):
@@ -56,9 +56,9 @@ def rank(told: AnyInput) -> tuple[int, float, bytes]:
     return told.ts, told.value, codec.encode(told)
 
 
-def latest(inputs: Iterable[AnInput]) -> dict[str, AnInput]:
+def latest(inputs: Iterable[Anyone]) -> dict[str, Anyone]:
     """Return the inputs by id, in whatever order they come: the one that was told last stands."""
-    kept: dict[str, AnInput] = {}
+    kept: dict[str, Anyone] = {}
     for each in inputs:
         known = kept.get(each.id)
         if known is None or rank(each) > rank(known):
@@ -68,8 +68,12 @@ def latest(inputs: Iterable[AnInput]) -> dict[str, AnInput]:
 
 def read(fields: Mapping[bytes, bytes]) -> dict[str, AnyInput]:
     """Return the inputs of the stored hash by id; a field that cannot be read holds none."""
-    found = (codec.decode_input(raw) for name, raw in fields.items() if not name.startswith(b"@"))
-    return {each.id: each for each in found if not isinstance(each, codec.Rejected)}
+    found = {name: codec.decode_input(raw) for name, raw in fields.items() if not name.startswith(b"@")}
+    return {
+        each.id: each
+        for name, each in found.items()
+        if not isinstance(each, codec.Rejected) and each.id.encode() == name
+    }
 
 
 def scope_of(figure: Figure, where: Mapping[str, str]) -> str:
@@ -124,10 +128,12 @@ def level(inputs: Inputs, key: str, scope: str, at_ms: int) -> Told | None:
     return Told(newest.value, newest.ts, _authors([newest]), scope)
 
 
-def fault_of(told: BusinessInput) -> str:
+def fault_of(told: AnyInput) -> str:
     """Return what is wrong with an input that can be read, or an empty string."""
     if told.id.startswith("@"):
         return f"the id {told.id!r} begins with @"
+    if not isinstance(told, BusinessInput):
+        return ""
     if told.to_ts <= told.from_ts:
         return f"to_ts {told.to_ts} is not after from_ts {told.from_ts}"
     if told.author is None:

@@ -10,6 +10,8 @@ was read. What Redis lost is written again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from secrets import token_hex
 from typing import Any, Final
 
 import structlog
@@ -85,9 +87,9 @@ class Register:
 
     async def _look(self) -> None:
         """Read the hash if it is not as it was; from then on, what it lacks is due."""
-        name = layout.CHANGES.encode()
-        changes: bytes | None = await _answered(self._redis().hget(self._key, layout.CHANGES))
-        if self._is_read and changes == self._stored.get(name):
+        name = layout.CHANGE.encode()
+        change: bytes | None = await _answered(self._redis().hget(self._key, layout.CHANGE))
+        if self._is_read and change == self._stored.get(name):
             return
         self._stored = await _answered(self._redis().hgetall(self._key))
         self._is_read = True
@@ -102,7 +104,7 @@ class Register:
         pipe = self._redis().pipeline(transaction=False)
         for id_ in sorted(self._due)[:WRITES_AT_ONCE]:
             told = codec.encode(self._inputs[id_])
-            self._eval(pipe, scripts.TELL, id_, self._stored.get(id_.encode(), b""), told)
+            self._eval(pipe, scripts.TELL, id_, self._stored.get(id_.encode(), b""), told, token_hex(8))
         replies = await pipe.execute()
         for reply in replies:
             if reply == b"ok":
@@ -136,7 +138,7 @@ class Following:
 
     async def run(self) -> None:
         """Follow until cancelled: whatever Kafka and Redis do, try again."""
-        while True:
+        while not _is_ending():
             try:
                 await self._follow()
             except (KafkaError, RedisError, OSError, TimeoutError) as error:
@@ -158,20 +160,22 @@ class Following:
             with broker.quiet():
                 async with asyncio.timeout(self._kafka.connect_timeout_s):
                     await consumer.start()
-            consumer.assign(await self._partitions(consumer))
-            while True:
+            await self._wait_for_topic(consumer)
+            consumer.subscribe([self._kafka.inputs_topic])
+            while not _is_ending():
                 await self._take(await consumer.getmany(timeout_ms=int(LOOK_EVERY_S * 1000)))
                 self._well()
         finally:
-            async with asyncio.timeout(CLOSE_WITHIN_S):
-                await consumer.stop()
+            # What goes wrong here must not take the place of what led here: that may be the end of the task.
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await consumer.stop()
 
-    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        """Wait until the topic exists. All topics are asked for: naming a missing one might create it."""
+    async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> None:
+        """Return when the topic exists. All topics are asked for: naming a missing one might create it."""
         topic = self._kafka.inputs_topic
-        while topic not in await consumer.topics():
+        while not _is_ending() and topic not in await consumer.topics():
             await self._wait(f"Kafka has no topic {topic}; `lynceus topics ensure` creates it")
-        return [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
 
     async def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         for tp, records in fetched.items():
@@ -203,6 +207,12 @@ class Following:
         if self._trouble:
             log.info("inputs are followed again")
         self._trouble, self._delay_s = "", SOONEST_S
+
+
+def _is_ending() -> bool:
+    """Say whether this task was cancelled. The clients swallow that where an answer comes at the same moment."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _answered(command: Any) -> Any:

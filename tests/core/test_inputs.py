@@ -19,7 +19,7 @@ def cost(id_: str, value: float, from_day: int, to_day: int, **more: object) -> 
 def test_a_cost_belongs_to_a_window_as_far_as_it_lies_in_it() -> None:
     """600 of days 0-10 and 300 of days 10-20 are 300 and 150 in days 5-15."""
     inputs = latest([cost("a", 600, 0, 10), cost("b", 300, 10, 20, ts=7, author="ops")])
-    assert Told(450.0, 7, ("finance", "ops")) == amount(inputs, "cost", "email", 5 * DAY, 15 * DAY, "EUR")
+    assert Told(450.0, 7, ("finance", "ops"), "email") == amount(inputs, "cost", "email", 5 * DAY, 15 * DAY, "EUR")
 
 
 @pytest.mark.parametrize(
