@@ -15,6 +15,7 @@ import click
 
 from stream_app import settings as configuration
 from stream_app import telemetry
+from stream_app.core.slices import DIMENSIONS
 from stream_app.errors import LynceusError
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ def until_interrupted(stop: Callable[[], None]) -> None:
     """Call `stop` at the first SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop())
+
+
+def _by_dimension(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each dimension."""
+    for dimension in reversed(DIMENSIONS):
+        command = click.option(f"--{dimension}", metavar="VALUE", help=f"Of this {dimension} only.")(command)
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -334,6 +342,48 @@ def reset(number: int, yes: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--family", metavar="NAME", help="Of this family only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def metrics(name: str | None, family: str | None, as_json: bool) -> None:
+    """List the metrics there are, or show all about one."""
+    from stream_app import answers
+
+    click.echo(answers.listed(configuration.load(), name, family, as_json=as_json))
+
+
+@main.command()
+@click.argument("metric")
+@click.option("--window", metavar="NAME", help="1m 5m 15m 1h 24h 7d 28d, or all that is kept (default: 5m).")
+@_by_dimension
+@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/query answers.")
+def query(metric: str, window: str | None, as_json: bool, **where: str | None) -> None:
+    """Answer one metric from the state in Redis: value, interval, count, and how far to trust it."""
+    settings = _settings()
+    from stream_app import answers
+
+    asked = {"metric": metric, "window": window, **where}
+    given = {name: value for name, value in asked.items() if value is not None}
+    click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail where a file is not what would be written.")
+def render(check: bool) -> None:
+    """Write what is generated from the catalogue, in a checkout: docs/metrics.md."""
+    from stream_app.rendering.generated import generated
+
+    if not Path("stream_app/metrics").is_dir():
+        raise LynceusError("this folder is no checkout of Lynceus", "Change to the folder that holds stream_app")
+    old = [each for each in generated() if not _holds(Path(each.path), each.content)]
+    if check and old:
+        raise LynceusError(f"not as generated: {', '.join(each.path for each in old)}", "Run `lynceus render`")
+    for each in old:
+        Path(each.path).write_text(each.content, encoding="utf-8")
+    click.echo(f"wrote {', '.join(each.path for each in old)}" if old else "all is as generated")
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the events."""
     from stream_app.core import codec
@@ -384,6 +434,10 @@ def _on_redis(operate: Callable[[Any, "Settings"], Awaitable[Any]]) -> Any:
             await redis.aclose()
 
     return asyncio.run(run())
+
+
+def _holds(path: Path, content: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == content
 
 
 def _report(figures: Mapping[str, Any]) -> None:

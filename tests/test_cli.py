@@ -15,6 +15,9 @@ from confluent_kafka import Consumer
 
 from stream_app.cli import main
 from stream_app.core import codec
+from stream_app.metrics.catalogue import METRICS
+from stream_app.metrics.description import described
+from stream_app.rendering.generated import generated
 from stream_app.settings import KafkaSettings, environment, load
 from tests.commands import PATIENCE_S, environ_of, lynceus, run
 from tests.fleet import make_settings, shop_events
@@ -181,3 +184,45 @@ def test_the_world_sends_until_it_is_asked_to_stop(mock_kafka_settings: KafkaSet
 
 def _log(kafka: KafkaSettings) -> dict[int, list[bytes | None]]:
     return read(kafka.bootstrap, kafka.events_topic, api_version=kafka.api_version_tuple)
+
+
+def test_the_metrics_are_those_of_the_catalogue() -> None:
+    """`lynceus metrics` has a line for each, of one family on demand, and all about one; JSON has the declaration."""
+    lines = [line.split()[0] for line in invoke("metrics").stdout.splitlines() if line.startswith("  ")]
+    family = invoke("metrics", "--family", "relevance").stdout
+    one = invoke("metrics", "ctr", LYNCEUS_COUNTING__CURRENCY="SEK").stdout
+    assert [metric.name for metric in METRICS] == lines
+    assert (True, False) == ("  relevance " in family, "  ctr " in family)
+    assert (True, True) == ("clicks / impressions" in one, "lynceus_window_ctr_ratio" in one)
+    assert [described(metric) for metric in METRICS] == json.loads(invoke("metrics", "--json").stdout)
+    assert described(METRICS[0]) == json.loads(invoke("metrics", METRICS[0].name, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("metrics", "crt"), "unknown metric 'crt'; there is ctr"),
+        (("metrics", "--family", "relevant"), "unknown family 'relevant'; there is relevance"),
+        (("query", "conversoin"), "unknown metric 'conversoin'; there is conversion"),
+        (("query", "ctr", "--surfaec", "home"), "No such option: --surfaec"),
+    ],
+)
+def test_what_does_not_exist_has_neighbours(words: tuple[str, ...], message: str) -> None:
+    """A metric, family or dimension that does not exist is refused with what is near, and exit code 2."""
+    refused = invoke(*words)
+    assert (2, True) == (refused.exit_code, message in refused.stderr)
+
+
+def test_what_is_generated_is_written_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lynceus render` writes what is missing or stale, `--check` only says so; outside of a checkout, neither."""
+    monkeypatch.chdir(tmp_path)
+    elsewhere = invoke("render")
+    for folder in ("stream_app/metrics", "docs"):
+        (tmp_path / folder).mkdir(parents=True)
+    missing, written, fresh = invoke("render", "--check"), invoke("render"), invoke("render", "--check")
+    assert [1, 1, 0, 0] == [ran.exit_code for ran in (elsewhere, missing, written, fresh)]
+    assert "no checkout" in elsewhere.stderr
+    assert "docs/metrics.md. Run `lynceus render`" in missing.stderr
+    assert [(each.path, each.content) for each in generated()] == [
+        (each.path, (tmp_path / each.path).read_text(encoding="utf-8")) for each in generated()
+    ]

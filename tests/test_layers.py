@@ -15,6 +15,7 @@ ROOMS = {
     "stream_app/core": {"msgspec", "xxhash"},
     "stream_app/metrics": {"msgspec", "stream_app.core"},
     "stream_app/statistics": {"msgspec", "stream_app.core", "stream_app.metrics"},
+    "stream_app/rendering": {"stream_app.core", "stream_app.metrics"},
     "stream_app/worker": {
         "stream_app.core", "stream_app.metrics.catalogue", "faust", "aiokafka", "redis", "structlog",
         "prometheus_client", "xxhash",
@@ -31,7 +32,7 @@ ROOMS = {
     },
 }  # fmt: skip
 SHARED = {"stream_app.settings", "stream_app.telemetry", "stream_app.errors"}
-PURE = ("stream_app/core", "stream_app/metrics", "stream_app/statistics")
+PURE = ("stream_app/core", "stream_app/metrics", "stream_app/statistics", "stream_app/rendering")
 IMPURE_MODULES = {
     "asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "tempfile",
     "threading", "time", "uuid",
@@ -74,7 +75,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
 
 @pytest.mark.parametrize("room", PURE)
 def test_a_pure_room_touches_nothing(room: str) -> None:
-    """No clock, file, environment, random source or log in core, metrics and statistics."""
+    """No clock, file, environment, random source or log in core, metrics, statistics and rendering."""
     found = set()
     for path, tree in modules(room):
         name = path.relative_to(ROOT)

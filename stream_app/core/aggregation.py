@@ -7,6 +7,8 @@ floor between the tiers. A credit is added in place to the list it belongs to; e
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
@@ -20,6 +22,8 @@ from stream_app.core.panes import (
 from stream_app.core.tally import NOTHING, Occasion, Plan, Subject, add_into, subtract_from
 
 Rows = dict[int, list[int]]
+Place = tuple[int, int]
+"""Where a cell is: the start of its pane, and its slice."""
 COLD_AFTER_MS: Final = 300_000
 """A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
 
@@ -39,8 +43,7 @@ class Cells:
     __slots__ = (
         "_current",
         "_current_start",
-        "_groups",
-        "_groups_start",
+        "_gathered",
         "_moved",
         "_open",
         "_plan",
@@ -72,8 +75,8 @@ class Cells:
         self._removed: list[str] = []
         self._current_start = -1
         self._current: Rows = {}
-        self._groups: defaultdict[int, list[Any]] = defaultdict(list)
-        self._groups_start = -1
+        self._gathered: defaultdict[Occasion, defaultdict[Place, list[Any]]]
+        self._gathered = defaultdict(partial(defaultdict, list))
 
     def grows_on(self, occasion: Subject) -> bool:
         """Say whether any measure grows on it."""
@@ -108,37 +111,32 @@ class Cells:
             tally = rows[key] = [0] * self._plan.width
         tally[0] += amount
 
-    def gather(self, at_ms: int, slice_number: int, impression: Any) -> None:
-        """Add the credit of an impression, but not yet: `settle` adds those of a pane together.
+    def gathered(self, occasion: Occasion) -> defaultdict[Place, list[Any]]:
+        """Return the lists of subjects, by place, to which a credit may be appended in place of `add`.
 
-        Sums do not depend on order. Most events are impressions, and a sum over many costs less than many sums.
+        `settle` then adds those of a place together. Sums do not depend on order, and one over many costs less than
+        many: so what nearly every event brings is gathered.
         """
-        start = at_ms - at_ms % PANE_MS
-        if start != self._groups_start:
-            self.settle()
-            self._groups_start = start
-        self._groups[slice_number].append(impression)
+        return self._gathered[occasion]
 
     def settle(self) -> None:
         """Add what was gathered; due before anything else is read, folded or packed."""
-        if not self._groups:
-            return
-        start = self._groups_start
-        rows = self._current if start == self._current_start else self._enter(start)
-        ones, groups = self._steps.get(Occasion.IMPRESSION, NOTHING)
-        for number, subjects in self._groups.items():
-            tally = rows.get(number)
-            if tally is None:
-                tally = rows[number] = [0] * self._plan.width
-            for index in ones:
-                tally[index] += len(subjects)
-            for given, ones_given, lifts in groups:
-                those = [each for each in subjects if getattr(each, given) is not None] if given else subjects
-                for index in ones_given:
-                    tally[index] += len(those)
-                for index, lift in lifts:
-                    tally[index] += sum(map(lift, those))
-        self._groups.clear()
+        for occasion, places in self._gathered.items():
+            ones, groups = self._steps.get(occasion, NOTHING)
+            for (start, number), subjects in places.items():
+                rows = self._current if start == self._current_start else self._enter(start)
+                tally = rows.get(number)
+                if tally is None:
+                    tally = rows[number] = [0] * self._plan.width
+                for index in ones:
+                    tally[index] += len(subjects)
+                for given, ones_given, lifts in groups:
+                    those = _with(given, subjects) if given else subjects
+                    for index in ones_given:
+                        tally[index] += len(those)
+                    for index, lift in lifts:
+                        tally[index] += sum(map(lift, those))
+            places.clear()
 
     @property
     def changes(self) -> int:
@@ -281,3 +279,10 @@ class Cells:
 
 def _rows(rows: Rows | bytes) -> Rows:
     return cells.unpack_rows(rows) if isinstance(rows, bytes) else rows
+
+
+def _with(attribute: str, subjects: list[Any]) -> list[Any]:
+    """Return those whose attribute is not None; nearly always all have it, or none."""
+    if None not in map(attrgetter(attribute), subjects):
+        return subjects
+    return [each for each in subjects if getattr(each, attribute) is not None]

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as digest
 
-from stream_app.core.aggregation import Cells
+from stream_app.core.aggregation import Cells, Place
 from stream_app.core.events import (
     EVENT_TYPES,
     AnyEvent,
@@ -36,11 +36,13 @@ from stream_app.core.events import (
 )
 from stream_app.core.histograms import Bins
 from stream_app.core.keeping import Keeping
+from stream_app.core.lists import NO_IMPRESSION, ListUnderWay
 from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Bound, Remembered
-from stream_app.core.panes import pane_start
+from stream_app.core.panes import PANE_MS
 from stream_app.core.records import Change, Exposure, Kind, Scores, packed_at
 from stream_app.core.slices import SliceTable
 from stream_app.core.tally import Occasion
+from stream_app.core.touches import LastTouches
 
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "context_blind", "holdout")
 ARM_HORIZON_MS: Final = 28 * 86_400_000
@@ -115,16 +117,12 @@ class Joins:
         sessions = capacity // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
-        def table(
-            name: str, horizon_ms: int, capacity: int = capacity, *, append_only: bool = False
-        ) -> Remembered[tuple[int, ...]]:
-            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0), append_only=append_only)
+        def table(name: str, horizon_ms: int, capacity: int = capacity) -> Remembered[tuple[int, ...]]:
+            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0))
 
-        self.ids = table("ids", join_ms, append_only=True)
-        self.impressions: Remembered[bytes] = Remembered(
-            "impressions", Bound(capacity, join_ms), _shown_at, append_only=True
-        )
-        self.clicks = table("clicks", join_ms, append_only=True)
+        self.ids = table("ids", join_ms)
+        self.impressions: Remembered[bytes] = Remembered("impressions", Bound(capacity, join_ms), _shown_at)
+        self.clicks = table("clicks", join_ms)
         # A click is looked for where its impression was found, and only there.
         self.impressions.followers = (self.clicks,)
         self.waiting = table("waiting", max(rules.click_window_ms, 1))
@@ -163,28 +161,6 @@ class Joins:
             yield records, watermark_ms - kind.horizon_ms
 
 
-class LastTouches:
-    """user -> impression that the user last saw or clicked; as forgetful as the table it is derived from."""
-
-    __slots__ = ("generation", "newer", "older")
-
-    def __init__(self, generation: int = 0) -> None:
-        self.newer: dict[int, int] = {}
-        self.older: dict[int, int] = {}
-        self.generation = generation
-
-    def put(self, user: int, impression: int, generation: int) -> None:
-        """Note the touch; `generation` is that of the table in which the impression stands."""
-        if generation != self.generation:
-            self.older, self.newer, self.generation = self.newer, {}, generation
-        self.newer[user] = impression
-
-    def get(self, user: int) -> int | None:
-        """Return the impression touched last, or None."""
-        impression = self.newer.get(user)
-        return self.older.get(user) if impression is None else impression
-
-
 class Attribution:
     """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
 
@@ -194,14 +170,15 @@ class Attribution:
         self.slices = slices
         self.cells = cells
         self.keeping = Keeping(joins.records, cells, bins)
-        self._add, self._gather = cells.add, cells.gather
+        self._add = cells.add
+        self._shown = cells.gathered(Occasion.IMPRESSION)
+        self._begun = cells.gathered(Occasion.SESSION)
+        self._scored = cells.gathered(Occasion.SCORES)
         self._numbers = slices.numbers
         self._mixes: list[int] = []
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[int, Place] = {}
         self._places_of = -1
-        self._scored = _NO_SESSION
-        self._scored_at = (0, 0)
-        self._scored_number = self._scored_sum = 0
+        self._list = ListUnderWay()
         self._seen = LastTouches()
         self._clicked = LastTouches()
         self._derive_touches()
@@ -247,46 +224,22 @@ class Attribution:
 
     def _impression(self, event: Impression) -> bool:
         # Most events are impressions: this method is written for speed, with what the others call written out.
-        at, arm, joins = event.ts, event.arm, self.joins
-        key = (event.surface, arm, event.policy, event.segment, event.channel, event.device)
-        number = self._numbers.get(key)
-        if number is None or arm is None:
-            number = self._slice(event)
-        self._gather(at, number, event)
-        consent = event.consent
-        if consent is None or consent.analytics:
-            user = digest(event.user.encode()) >> KEY_SHIFT
-            session = digest(event.session.encode()) >> KEY_SHIFT if event.session else self._derived_session(at, user)
-            exposure = session ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
-            exposures = joins.exposures
-            if exposure not in exposures.newer and exposure not in exposures.older:
-                exposures.put(exposure, self._place(at, number))
-                self._add(at, number, Occasion.SESSION, event)
-        else:
-            user, exposure = _NO_USER, _NO_SESSION
-        relevance = event.relevance
-        if relevance is not None:
-            # The impressions of a list come one after the other: they are settled together.
-            if exposure != self._scored or exposure == _NO_SESSION:
-                self.settle()
-                self._scored, self._scored_at = exposure, self._place(at, number)
-            self._scored_number += 1
-            self._scored_sum += int(relevance * MICROS + 0.5)
-            if exposure == _NO_SESSION:
-                self.settle()
-        decision = digest(event.decision.encode()) >> KEY_SHIFT
-        shown = decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
+        joins, list_ = self.joins, self._list
+        if not list_.goes_on_with(event) or list_.exposed_in != joins.exposures.generation:
+            self._begin(event)
+        list_.impressions.append(event)
+        shown = list_.decision ^ (digest(event.item.encode()) * 3 & KEY_MASK)
         impressions = joins.impressions
-        newer, older = impressions.newer, impressions.older
-        if shown in newer or shown in older:
+        if shown in impressions.newer or shown in impressions.older:
             return True  # seen again: a further impression; clicks stay with the first one
-        record = _pack(at, number, exposure, user)
-        if decision not in newer and decision not in older:
-            impressions.put(decision, record)
+        if list_.decided_in != impressions.generation:
+            if list_.decision not in impressions:
+                impressions.put(list_.decision, list_.record)
+            list_.decided_in = impressions.generation
         if len(impressions.newer) >= impressions.capacity:
             impressions.rotate()
-        impressions.newer[shown] = record
-        if user:
+        impressions.newer[shown] = list_.record
+        if user := list_.user:
             seen = self._seen
             if seen.generation == impressions.generation:
                 seen.newer[user] = shown
@@ -294,41 +247,80 @@ class Attribution:
                 seen.put(user, shown, impressions.generation)
         waiting = joins.waiting
         if shown in waiting.newer or shown in waiting.older:
-            self._release(shown, Shown(at, number, exposure, user))
+            self._release(shown, _unpack(list_.record))
         return True
 
-    def settle(self) -> None:
-        """Credit the scores taken last. Due before anything is forgotten or stored: then it changes nothing when it is.
+    def _begin(self, event: Impression) -> None:
+        """Begin a list: work out once what its impressions have in common."""
+        self._list.end()
+        at, arm, list_, joins = event.ts, event.arm, self._list, self.joins
+        known = self._numbers.get((event.surface, arm, event.policy, event.segment, event.channel, event.device))
+        number = self._slice(event) if known is None or arm is None else known
+        place = list_.place = self._place(at, number)
+        consent, session = event.consent, event.session
+        if consent is None or consent.analytics:
+            user = digest(event.user.encode()) >> KEY_SHIFT
+            visit = digest(session.encode()) >> KEY_SHIFT if session else self._derived_session(at, user)
+            exposure = visit ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
+            exposures = joins.exposures
+            if exposure not in exposures.newer and exposure not in exposures.older:
+                exposures.put(exposure, place)
+                self._begun[place].append(event)
+        else:
+            user, exposure = _NO_USER, _NO_SESSION
+        # What is looked up anew for each impression (an inherited arm, a session derived from the time since the last
+        # event, a slice beyond the bound) makes each a list of its own.
+        list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
+        list_.user, list_.exposure = user, exposure
+        list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
+        list_.record = _pack(at, number, exposure, user)
+        list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
-        So how records are cut into runs makes no difference. Without a session each impression is one of its own.
+    def settle(self) -> None:
+        """Credit the lists. Due before anything is forgotten or stored: then it changes nothing when it is.
+
+        So how records are cut into runs makes no difference.
         """
-        number, total = self._scored_number, self._scored_sum
-        if not number:
-            return
-        key, scores, before, total_before = self._scored, self.joins.scores, 0, 0
-        at, slice_number = self._scored_at
-        known = scores.get(key) if key != _NO_SESSION else None
-        if known is not None:
-            at, slice_number, before, total_before = known
-            number += before
-            total += total_before
-        if key != _NO_SESSION:
-            scores.put(key, (at, slice_number, number, total))
-        grown = Scores(
-            not before,
+        self._list.end()
+        shown, scored, remembered = self._shown, self._scored, self.joins.scores
+        for session, place, impressions in self._list.take_ended():
+            shown[place] += impressions
+            scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
+            if not scores:
+                continue
+            if session == _NO_SESSION:  # then each impression is one of its own
+                scored[place] += [Scores(1, score * score // MICROS, 1, score) for score in scores]
+                continue
+            number, total = len(scores), sum(scores)
+            known = remembered.get(session)
+            if known is None:
+                remembered.put(session, (place[0], place[1], number, total))
+                scored[place].append(Scores(1, total * total // MICROS, number * number, number * total))
+            else:
+                scored[known[0], known[1]].append(self._rescore(session, known, number, total))
+
+    def _rescore(self, session: int, known: tuple[int, ...], number: int, total: int) -> Scores:
+        """Return by how much the sums over sessions grow with `number` further scores that add up to `total`."""
+        at, slice_number, before, total_before = known
+        number += before
+        total += total_before
+        self.joins.scores.put(session, (at, slice_number, number, total))
+        return Scores(
+            0,
             total * total // MICROS - total_before * total_before // MICROS,
             number * number - before * before,
             number * total - before * total_before,
         )
-        self._add(at, slice_number, Occasion.SCORES, grown)
-        self._scored, self._scored_number, self._scored_sum = _NO_SESSION, 0, 0
 
-    def _place(self, at: int, number: int) -> tuple[int, int]:
+    def _place(self, at: int, number: int) -> Place:
         """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""
-        start = pane_start(at)
+        start = at - at % PANE_MS
         if start != self._places_of:
             self._places_of, self._places = start, {}
-        return self._places.setdefault(number, (start, number))
+        place = self._places.get(number)
+        if place is None:
+            place = self._places[number] = (start, number)
+        return place
 
     def _release(self, key: int, record: Shown) -> None:
         """Credit the click that overtook this impression, if one is waiting and has not been released before."""

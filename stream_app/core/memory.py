@@ -4,7 +4,7 @@ A `Remembered` table is two generations of a dictionary. Everything is put into 
 as old as the horizon, it becomes the older one and the former older one is forgotten whole. So an entry lives between
 one and two horizons, forgetting costs nothing per record, and it is a function of the log alone.
 
-What was put since the last checkpoint is kept in `fresh` and stored as one frame; the frames of the two living
+What was put since the last checkpoint is stored as one frame; the frames of the two living
 generations, read back in order, give the same table again.
 """
 
@@ -37,24 +37,23 @@ class Bound(NamedTuple):
 class Remembered(Generic[Value]):
     """A bounded table from 60-bit keys to short values. Mutable state: all of it, owned by one partition.
 
-    With `append_only`, an entry is put once and never replaced: then what is fresh is the end of the newer
-    generation (dictionaries keep their order), and nothing has to be noted per record.
+    What is fresh is the end of the newer generation, for dictionaries keep their order, and what was replaced there:
+    so nothing has to be noted of what is put once, which is nearly all.
     """
 
     __slots__ = (
         "_at_of",
         "_chunk",
+        "_replaced",
         "_sealed",
         "_stale",
         "_stored",
         "_tail",
         "_unwritten",
-        "append_only",
         "bound",
         "capacity",
         "followers",
         "forgotten",
-        "fresh",
         "generation",
         "name",
         "needed_since_ms",
@@ -64,16 +63,14 @@ class Remembered(Generic[Value]):
         "started_ms",
     )
 
-    def __init__(self, name: str, bound: Bound, at_of: Callable[[Value], int], *, append_only: bool = False) -> None:
+    def __init__(self, name: str, bound: Bound, at_of: Callable[[Value], int]) -> None:
         """`at_of` tells the event time of a value."""
         self.name = name
         self._at_of: Callable[[Value], int] = at_of
-        self.append_only = append_only
         self.bound = bound
         self.capacity = bound.capacity
         self.newer: dict[int, Value] = {}
         self.older: dict[int, Value] = {}
-        self.fresh: dict[int, Value] = {}
         self.generation = 0
         self.started_ms = 0
         self.forgotten = 0
@@ -83,6 +80,7 @@ class Remembered(Generic[Value]):
         self._tail = b""
         self._unwritten: dict[str, bytes] = {}
         self._sealed = 0
+        self._replaced: dict[int, Value] = {}
         self._stored: dict[int, set[str]] = {}
         self._stale: list[str] = []
         self.now_ms = self.needed_since_ms = 0
@@ -100,11 +98,13 @@ class Remembered(Generic[Value]):
 
     def put(self, key: int, value: Value) -> None:
         """Remember `value` under `key`; a later value replaces an earlier one."""
-        if len(self.newer) >= self.capacity:
+        newer = self.newer
+        if key in newer:
+            self._replaced[key] = value
+        elif len(newer) >= self.capacity:
             self.rotate()
-        self.newer[key] = value
-        if not self.append_only:
-            self.fresh[key] = value
+            newer = self.newer
+        newer[key] = value
 
     def advance(self, now_ms: int, needed_since_ms: int) -> None:
         """Tell the table the watermark, and since when an entry's event time still matters."""
@@ -151,10 +151,11 @@ class Remembered(Generic[Value]):
         return stale
 
     def _seal_fresh(self) -> None:
-        fresh = self.fresh
-        if self.append_only:
-            fresh = _latest(self.newer, len(self.newer) - self._sealed)
-            self._sealed = len(self.newer)
+        fresh = _latest(self.newer, len(self.newer) - self._sealed)
+        self._sealed = len(self.newer)
+        if self._replaced:
+            fresh |= self._replaced
+            self._replaced = {}
         if not fresh:
             return
         frame = _encode(fresh)
@@ -164,7 +165,6 @@ class Remembered(Generic[Value]):
         self._stored.setdefault(self.generation, set()).add(field)
         if len(self._tail) >= CHUNK_BYTES:
             self._chunk, self._tail = self._chunk + 1, b""
-        self.fresh = {}
 
     def restore(self, generation: int, started_ms: int, forgotten: int, chunks: dict[tuple[int, int], bytes]) -> None:
         """Rebuild the table from the stored chunks, keyed by (generation, chunk)."""
@@ -189,7 +189,7 @@ class Remembered(Generic[Value]):
 
 def _latest(table: dict[int, Value], number: int) -> dict[int, Value]:
     """Return the entries put last, in their order."""
-    if number * 8 > len(table):
+    if number * 3 > len(table):
         return dict(islice(table.items(), len(table) - number, None))
     # Few of many: from the end, so that a quiet partition does not walk over all it remembers at every checkpoint.
     return dict(reversed(list(islice(reversed(table.items()), number))))

@@ -24,8 +24,8 @@ from stream_app.core.tally import Plan, has_place
 
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 
-DECODED_AT_ONCE: Final = 256
-"""Bounds how many decoded events exist at once."""
+DECODED_AT_ONCE: Final = 512
+"""Bounds how many decoded events exist at once: many are added up together, and all still fit into the cache."""
 
 
 class Span(NamedTuple):
@@ -198,7 +198,8 @@ class Partition:
         newest = watermark.newest_ms
         next_pane = newest - newest % PANE_MS + PANE_MS
         pane: tuple[int] = (0,)
-        pane_begin = pane_end = 0
+        pane_begin = pane_end = same = 0
+        is_late = False
         released = attribution.released
         counted = 0
         for begin in range(0, len(span.values), DECODED_AT_ONCE):
@@ -209,20 +210,23 @@ class Partition:
                     report.set_apart(span, index, REJECTED, event.reason, event.detail)
                     continue
                 at = event.ts
-                if at > future:
-                    report.set_apart(span, index, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
-                    continue
+                if at != same:
+                    # What follows from the time holds for all events of a list: it is asked once.
+                    if at > future:
+                        report.set_apart(span, index, FUTURE, "future", f"ts is {at - arrived} ms after its arrival")
+                        continue
+                    same, is_late = at, at < sealed_before
+                    if not pane_begin <= at < pane_end:
+                        pane_begin = at - at % PANE_MS
+                        pane, pane_end = (pane_begin,), pane_begin + PANE_MS
                 key = id_of(event.id.encode()) >> KEY_SHIFT
                 if key in newer or key in older:
                     outcomes[DUPLICATE] += 1
                     report.duplicates[type(event)] += 1
                     continue
-                if at < sealed_before:
+                if is_late:
                     report.set_apart(span, index, LATE, "late", f"its pane was sealed at {sealed_before}")
                     continue
-                if not pane_begin <= at < pane_end:
-                    pane_begin = at - at % PANE_MS
-                    pane, pane_end = (pane_begin,), pane_begin + PANE_MS
                 if len(newer) >= capacity:
                     ids.rotate()
                     newer, older = ids.newer, ids.older
@@ -240,9 +244,11 @@ class Partition:
                         newer, older = ids.newer, ids.older
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
+            # Here the events are still in the processor's cache, and after it their memory is used again.
+            attribution.settle()
+            self.cells.settle()
+            del events, event
         watermark.observe(newest)
-        self.attribution.settle()
-        self.cells.settle()
         outcomes[COUNTED] += counted
         if attribution.released != released:
             # Clicks that overtook their impression were unmatched until it came.

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from stream_app.core.events import Event
 from stream_app.core.panes import DAY_MS
@@ -32,7 +33,7 @@ class Exposure(NamedTuple):
     revenue_minor: int = 0
 
 
-class Scores(NamedTuple):
+class Scores(Struct, frozen=True, gc=False):
     """By how much the sums over sessions grow with what one was shown: the session itself, and three products.
 
     Of a session's sum of relevance and its number of scored impressions: sum squared (in millionths), number squared,

@@ -25,7 +25,7 @@ Settling = Literal["at_once", "click_window", "conversion_window", "session_clos
 - `at_once`: it says what happened in the pane, and waits for nothing.
 - `click_window`, `conversion_window`: what is credited to an impression may come as long after it.
 - `session_close`: the session is over, 30 minutes after its last event.
-- `cohort_age`: those who began in the pane are as old as the metric's horizon.
+- `cohort_age`: those who began in the pane are `cohort_days` old.
 """
 
 
@@ -39,8 +39,8 @@ class Metric:
     because a wrong number must not look like a right one. With fewer than `at_least` observations there is no estimate.
 
     Nobody may ask for it by other `dimensions` or in other `windows` than these. `is_up_good` is None where neither
-    way is. Few are `is_exported` to Prometheus: each costs series by window, surface and arm, and all else is asked
-    of the API.
+    way is. Few are `is_exported`, to Prometheus and into every view: each costs series by window, surface and arm. All
+    else is computed when the API is asked for it.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Metric:
     lowest: float | None = 0.0
     highest: float | None = None
     at_least: int = 1
+    cohort_days: int = 0
     dimensions: tuple[str, ...] = DIMENSIONS
     windows: tuple[str, ...] = EVERY_WINDOW
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from aiohttp import ETag, web
 
-from stream_app.metrics.catalogue import MEASURES, METRICS, WINDOWS
+from stream_app.metrics.catalogue import FAMILIES, MEASURES, METRICS, WINDOWS
+from stream_app.metrics.description import described
 from stream_app.serving import border
 from stream_app.serving.border import error_response, json_response
 from stream_app.serving.exporter import Exporter
@@ -21,9 +22,8 @@ FRESH_MS: Final = 5_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 CATALOGUE: Final = {
-    "metrics": [
-        {"name": m.name, "title": m.title, "help": m.help, "unit": m.unit, "is_up_good": m.is_up_good} for m in METRICS
-    ],
+    "families": [{"name": f.name, "title": f.title, "help": f.help} for f in FAMILIES],
+    "metrics": [described(metric) for metric in METRICS],
     "measures": [{"name": m.name, "help": m.help, "unit": m.unit} for m in MEASURES],
     "windows": [{"name": w.name, "length_ms": w.length_ms} for w in WINDOWS],
 }

@@ -4,9 +4,8 @@ Only current state: a window whose end is older than three of its lengths vanish
 at `lynceus_window_end_timestamp_seconds` still sees that it is stale. Readers aggregate servers with
 `max without (instance, pod)`: every server shows the whole cluster.
 
-A metric in money has its currency as its unit: `lynceus_window_revenue_per_session_eur`. Totals that advance
-when a pane is sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of
-them.
+Of the catalogue it has what is declared as exported; the API has everything. Totals that advance when a pane is
+sealed are not here: cells are kept for 29 days, so nothing durable and monotone can be made of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,23 +20,17 @@ from prometheus_client.registry import Collector
 
 from stream_app.core.codec import REASONS
 from stream_app.core.slices import OTHER
+from stream_app.metrics.exposition import COUNTS, LABELS, exported_count, exported_name
 from stream_app.metrics.metric import Metric as Declared
 from stream_app.serving.snapshot import Snapshot, WindowView
 from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, largest, marginals
 from stream_app.statistics.lowering import lower
 
-COUNTS: Final = ("impressions", "clicks", "conversions")
 VANISHES_AFTER: Final = 3
 MAX_PAIRS: Final = 200
 MAX_SERIES: Final = 5_000
 """What a scrape may cost: surfaces x arms, those with most impressions, are told apart until it is spent."""
-ROW_LABELS: Final = ("window", "surface", "arm")
-
-
-def unit_suffix(metric: Declared, currency: str) -> str:
-    """Return the base unit that ends the name of a metric's family."""
-    return currency.lower() if metric.unit == "currency" else metric.unit
 
 
 class ViewCollector(Collector):
@@ -112,12 +105,13 @@ class ViewCollector(Collector):
             if ALL not in pair  # a sum over surfaces would otherwise count everything four times
         ]
         for count in COUNTS:
-            family = GaugeMetricFamily(f"lynceus_window_{count}", f"The window's {count}.", labels=ROW_LABELS)
+            family = GaugeMetricFamily(exported_count(count), f"The window's {count}.", labels=LABELS)
             for labels, tally in rows:
                 family.add_metric(labels, tally[index[count]])
             yield family
-        for metric in self._meaning.metrics:
-            yield from self._estimates(metric, [row for row in rows if metric.name not in current[row[0][0]].not_yet])
+        for metric in self._exported():
+            answered = {name for name, window in current.items() if _is_answered(metric, name, window)}
+            yield from self._estimates(metric, [row for row in rows if row[0][0] in answered])
         yield from _facts(current)
         yield GaugeMetricFamily(
             "lynceus_window_folded_pairs",
@@ -127,19 +121,24 @@ class ViewCollector(Collector):
 
     def _room(self, view: View) -> int:
         """Return how many surfaces x arms may be told apart, with room left for surface other."""
-        families = len(COUNTS) + 3 * len(self._meaning.metrics)
+        families = len(COUNTS) + sum(3 if metric.has_interval else 1 for metric in self._exported())
         room = MAX_SERIES // (families * len(self._meaning.windows)) - len({arm for _, arm in view.pairs[ALL]})
         return max(1, min(MAX_PAIRS, room))
 
+    def _exported(self) -> list[Declared]:
+        return [metric for metric in self._meaning.metrics if metric.is_exported]
+
     def _estimates(self, metric: Declared, rows: Sequence[tuple[list[str], Sequence[int]]]) -> Iterator[Metric]:
-        unit = unit_suffix(metric, self._currency)
-        name = f"lynceus_window_{metric.name}"
-        value = GaugeMetricFamily(f"{name}_{unit}", metric.help, labels=ROW_LABELS)
+        value = GaugeMetricFamily(exported_name(metric, self._currency), metric.help, labels=LABELS)
         low = GaugeMetricFamily(
-            f"{name}_ci_lower_{unit}", f"{metric.title}: lower bound of the 95 % interval.", labels=ROW_LABELS
+            exported_name(metric, self._currency, "lower"),
+            f"{metric.title}: lower bound of the 95 % interval.",
+            labels=LABELS,
         )
         high = GaugeMetricFamily(
-            f"{name}_ci_upper_{unit}", f"{metric.title}: upper bound of the 95 % interval.", labels=ROW_LABELS
+            exported_name(metric, self._currency, "upper"),
+            f"{metric.title}: upper bound of the 95 % interval.",
+            labels=LABELS,
         )
         for labels, tally in rows:
             estimate = lower(metric, tally, self._meaning.index)
@@ -147,7 +146,11 @@ class ViewCollector(Collector):
                 value.add_metric(labels, estimate.value)
                 low.add_metric(labels, estimate.low)
                 high.add_metric(labels, estimate.high)
-        yield from (value, low, high)
+        yield from (value, low, high) if metric.has_interval else (value,)
+
+
+def _is_answered(metric: Declared, name: str, window: WindowView) -> bool:
+    return name in metric.windows and metric.name not in window.not_yet
 
 
 def _facts(current: dict[str, WindowView]) -> Iterator[Metric]:

@@ -1,17 +1,21 @@
 """What a query may ask of a view, and the answer: pure, from parameters to values."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
+from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import Series
 from stream_app.serving.sums import ALL
-from stream_app.serving.views import Meaning, View, measures_of, series
+from stream_app.serving.views import Binned, Meaning, View, measures_of, series
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import lower
+from stream_app.statistics.lowering import Bins, lower
+
+DEFAULT_WINDOW: Final = "5m"
 
 
 class BadQueryError(Exception):
@@ -26,7 +30,8 @@ class BadQueryError(Exception):
 class Answer(msgspec.Struct, frozen=True):
     """One metric of one window, over the slices that have the values of `where`.
 
-    `unseen` names the dimensions of which the value asked for was never counted: perhaps a typing error.
+    `unseen` names the dimensions of which the value asked for was never counted: perhaps a typing error. `maturity` is
+    the share of the window's impressions as old as the metric needs to settle.
     """
 
     metric: str
@@ -45,14 +50,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Answer:
-    """Answer `metric`, `window` (default 5m) and any dimensions; an omitted dimension is summed over.
+    """Answer `metric`, `window` (default 5m, or the shortest that makes sense) and any dimensions.
 
-    `maturity` is the window's. Raises BadQueryError for a name that does not exist, or is given twice.
+    A dimension that is omitted is summed over.
+
+    Raises BadQueryError for a name that does not exist, is given twice, or makes no sense for the metric.
     """
     asked = _once(parameters, ("metric", "window", *DIMENSIONS))
     metrics = {metric.name: metric for metric in meaning.metrics}
-    metric = metrics[_named(asked.pop("metric", ""), "metric", metrics)]
-    name = _named(asked.pop("window", "5m"), "window", view.snapshot.windows)
+    metric = metrics[named(asked.pop("metric", ""), "metric", metrics)]
+    name = named(asked.pop("window", _default_window(metric)), "window", view.snapshot.windows)
+    if metric not in meaning.metrics_of(name):
+        raise BadQueryError(f"{metric.name} makes no sense in window {name!r}", [*metric.windows, ALL])
+    for dimension in asked:
+        if dimension not in metric.dimensions:
+            raise BadQueryError(f"{metric.name} is not known by {dimension}", list(metric.dimensions))
     window = view.snapshot.windows[name]
     wanted = [(DIMENSIONS.index(dimension), value) for dimension, value in asked.items()]
     total = Tally.total(
@@ -72,8 +84,10 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         view.snapshot.replaying,
         window.gapped,
         window.rekeyed,
-        window.maturity,
-        None if metric.name in window.not_yet else lower(metric, total, meaning.index),
+        window.maturities[metric.name],
+        None
+        if metric.name in window.not_yet
+        else lower(metric, total, meaning.index, _bins(view.bins[name], meaning, metric, wanted)),
         measures_of(meaning, total),
     )
 
@@ -89,17 +103,34 @@ def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:
     _once(parameters, ())
 
 
+def _bins(binned: Binned, meaning: Meaning, metric: Metric, wanted: Sequence[tuple[int, str]]) -> Bins:
+    """Return the bins of the histograms that a metric reads; `wanted` are values of surface and arm, by position."""
+    names = {each.number: each.name for each in meaning.histograms if each.name in metric.needs}
+    bins: dict[str, dict[int, int]] = {name: {} for name in names.values()}
+    if names:
+        for bin_, (amount,) in binned.items():
+            if bin_.histogram in names and all(bin_[at] == value for at, value in wanted):
+                counts = bins[names[bin_.histogram]]
+                counts[bin_.bin] = counts.get(bin_.bin, 0) + amount
+    return bins
+
+
+def _default_window(metric: Metric) -> str:
+    return DEFAULT_WINDOW if DEFAULT_WINDOW in metric.windows else metric.windows[0]
+
+
 def _once(parameters: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
     asked: dict[str, str] = {}
     for name, value in parameters:
-        _named(name, "parameter", known)
+        named(name, "parameter", known)
         if name in asked:
             raise BadQueryError(f"parameter {name} is given twice", [])
         asked[name] = value
     return asked
 
 
-def _named(name: str, kind: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+def named(name: str, kind: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    """Return `name` where it is known; raise BadQueryError with the names that are near where it is not."""
     if name in known:
         return name
     shown = name[:64]

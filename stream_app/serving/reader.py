@@ -127,6 +127,8 @@ class Reader:
         self._known: dict[int, Known] = dict.fromkeys(range(partitions), Known())
         self._cursor = 0
         self._may_scan = True
+        self.has_scanned = False
+        """Whether every partition that is stored has been found, once."""
 
     async def refresh(self) -> Reading:
         """Return what changed since the last refresh that succeeded.
@@ -188,10 +190,11 @@ class Reader:
     def _discover(self, scanned: object) -> None:
         """Take one step of the scan for further partitions; they are read from the next refresh on."""
         if isinstance(scanned, ResponseError):  # not allowed here: then only the configured ones are read
-            self._may_scan = False
+            self._may_scan, self.has_scanned = False, True
         if not isinstance(scanned, tuple | list):
             return
         self._cursor, keys = int(scanned[0]), scanned[1]
+        self.has_scanned = self.has_scanned or self._cursor == 0
         for key in keys:
             number = key.decode(errors="replace")[len(self._prefix) : -len(self._suffix)]
             if number.isascii() and number.isdigit() and int(number) < MAX_PARTITIONS:

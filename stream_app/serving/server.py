@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from stream_app.errors import LynceusError
-from stream_app.metrics.catalogue import INDEX, METRICS, PLAN, WINDOWS
+from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN, WINDOWS
 from stream_app.serving.api import FRESH_MS, Api
 from stream_app.serving.border import LOOPBACK_NAMES
 from stream_app.serving.exporter import Exporter, ViewCollector
@@ -61,14 +61,15 @@ def meaning_of(settings: Settings) -> Meaning:
         counting.out_of_orderness_s * 1000,
         counting.lateness_s * 1000,
         counting.click_window_s * 1000,
+        max(counting.click_conversion_window_s, counting.view_conversion_window_s) * 1000,
+        counting.session_gap_s * 1000,
+        HISTOGRAMS,
     )
 
 
-def _compose(
-    settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
-) -> tuple[Refresher, Stream, web.Application]:
-    build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
-    reader = Reader(
+def reader_of(settings: Settings, redis: Any) -> Reader:
+    """Return a reader of the partitions of the settings' app and topic, which knows nothing yet."""
+    return Reader(
         redis,
         settings.redis,
         settings.app,
@@ -76,6 +77,13 @@ def _compose(
         settings.kafka.partitions,
         PLAN.meanings,
     )
+
+
+def _compose(
+    settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
+) -> tuple[Refresher, Stream, web.Application]:
+    build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
+    reader = reader_of(settings, redis)
 
     def current() -> View | None:
         return refresher.view

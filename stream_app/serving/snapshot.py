@@ -23,7 +23,10 @@ class StoreState(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One surface and arm in one window, summed over policy, segment, channel and device."""
+    """One surface and arm in one window, summed over policy, segment, channel and device.
+
+    `metrics` has the exported ones that make sense there; all others are asked of `/v1/query`.
+    """
 
     surface: str
     arm: str
@@ -44,6 +47,9 @@ class Contrast(msgspec.Struct, frozen=True):
 class WindowView(msgspec.Struct, frozen=True):
     """One window. `maturity` is the share of its impressions that had their whole click window.
 
+    `maturities` is the same by metric: the share of impressions as old as the metric needs to settle, 1 where it waits
+    for nothing.
+
     `gapped`: it reaches back to a time of which records were lost to retention before they were counted.
     `rekeyed`: it reaches back to before partitions were added, so that joins across that moment are missing.
     `not_yet`: metrics that it cannot answer, for it reaches back to before one of their measures was counted.
@@ -57,6 +63,7 @@ class WindowView(msgspec.Struct, frozen=True):
     rekeyed: bool
     not_yet: tuple[str, ...]
     maturity: float
+    maturities: dict[str, float]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
 

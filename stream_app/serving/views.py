@@ -1,15 +1,16 @@
 """The View: what is true now, computed once, immutable, swapped whole; all that is served renders it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import msgspec
 
 from stream_app.core.cells import OUTCOMES
-from stream_app.core.panes import PANE_MS, Watermark, Window, pane_start
-from stream_app.core.slices import OTHER, Slice
-from stream_app.core.tally import add_into
+from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
+from stream_app.core.slices import DIMENSIONS, OTHER, Slice
+from stream_app.core.tally import Histogram, add_into
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
@@ -35,6 +36,8 @@ MAX_PAIRS: Final = 200
 POINT_AT_LEAST: Final = 20
 SERIES_POINTS: Final = 60
 SPAN_STEPS: Final = 5
+SPAN: Final = "5m"
+"""The window that is as long: what the series shows is what makes sense there."""
 CONTRASTS: Final = (
     ("personalized", "holdout"),
     ("context_blind", "holdout"),
@@ -61,6 +64,32 @@ class Meaning(msgspec.Struct, frozen=True):
     out_of_orderness_ms: int
     lateness_ms: int
     click_window_ms: int
+    conversion_window_ms: int = 7 * DAY_MS
+    session_gap_ms: int = HOUR_MS // 2
+    histograms: tuple[Histogram, ...] = ()
+
+    def settling_ms(self, metric: Metric) -> int:
+        """Return how long after a pane what `metric` says of it may still change, late events aside."""
+        waits = {
+            "at_once": 0,
+            "click_window": self.click_window_ms,
+            "conversion_window": self.conversion_window_ms,
+            "session_close": self.session_gap_ms,
+            "cohort_age": metric.cohort_days * DAY_MS,
+        }
+        return waits[metric.settles]
+
+    def metrics_of(self, window: str) -> tuple[Metric, ...]:
+        """Return the metrics that make sense in a window; in the one of all that is kept, every one does."""
+        return tuple(metric for metric in self.metrics if window == ALL or window in metric.windows)
+
+    def headlines(self, window: str, pair: Pair = (ALL, ALL)) -> tuple[Metric, ...]:
+        """Return what a view has of a window, surface and arm: of the exported metrics those that make sense there.
+
+        A view is computed and sent whole at every refresh: all other metrics are computed when they are asked for.
+        """
+        by = {dimension for dimension, value in zip(DIMENSIONS, pair, strict=False) if value != ALL}
+        return tuple(m for m in self.metrics_of(window) if m.is_exported and by.issubset(m.dimensions))
 
 
 class View(NamedTuple):
@@ -184,7 +213,7 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
         estimates = {
             arm: {
                 name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
-                for name, estimate in estimates_of(meaning, tally, not_yet).items()
+                for name, estimate in estimates_of(meaning, tally, not_yet, SPAN, (surface, arm)).items()
             }
             for arm, tally in sorted(arms.items())
         }
@@ -198,11 +227,16 @@ def unanswerable(meaning: Meaning, since: Since, start_ms: int) -> tuple[str, ..
     return tuple(metric.name for metric in meaning.metrics if young.intersection(metric.needs)) if young else ()
 
 
-def estimates_of(meaning: Meaning, tally: Sequence[int], not_yet: Sequence[str] = ()) -> dict[str, Estimate | None]:
-    """Return every metric of a tally; of those in `not_yet` there is no estimate."""
+def estimates_of(
+    meaning: Meaning, tally: Sequence[int], not_yet: Sequence[str] = (), window: str = ALL, pair: Pair = (ALL, ALL)
+) -> dict[str, Estimate | None]:
+    """Return the metrics that a view has of a tally, by its window, surface and arm.
+
+    Of those in `not_yet` there is no estimate.
+    """
     return {
         metric.name: None if metric.name in not_yet else lower(metric, tally, meaning.index)
-        for metric in meaning.metrics
+        for metric in meaning.headlines(window, pair)
     }
 
 
@@ -240,11 +274,13 @@ def _window_view(
         has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
     rows = marginals(pairs, shown, len(meaning.index))
     impressions = rows[(ALL, ALL)][meaning.index["impressions"]]
-    maturity = 1.0
-    if impressions > 0:
-        settled_ms = watermark_ms - meaning.click_window_ms
-        unsettled = windows.unsettled(name, settled_ms)
-        maturity = min(1.0, max(0.0, 1 - unsettled / impressions))
+
+    @cache
+    def maturity(settling_ms: int) -> float:
+        if impressions <= 0 or not settling_ms:
+            return 1.0
+        return min(1.0, max(0.0, 1 - windows.unsettled(name, watermark_ms - settling_ms) / impressions))
+
     is_gapped = start_ms < health.gap_ms(states)
     is_rekeyed = start_ms < health.rekeyed_ms(states)
     not_yet = unanswerable(meaning, since, start_ms)
@@ -256,12 +292,13 @@ def _window_view(
         is_gapped,
         is_rekeyed,
         not_yet,
-        maturity,
+        maturity(meaning.click_window_ms),
+        {metric.name: maturity(meaning.settling_ms(metric)) for metric in meaning.metrics_of(name)},
         tuple(
-            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally, not_yet))
+            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally, not_yet, name, (surface, arm)))
             for (surface, arm), tally in sorted(rows.items())
         ),
-        tuple(_contrasts(meaning, rows, not_yet)),
+        tuple(_contrasts(meaning.headlines(name), meaning.index, rows, not_yet)),
     )
 
 
@@ -309,17 +346,17 @@ def _since(states: Iterable[PartitionState]) -> Since:
     return since
 
 
-def _contrasts(meaning: Meaning, rows: Pairs, not_yet: Sequence[str]) -> Iterable[Contrast]:
-    metrics = [
-        metric for metric in meaning.metrics if isinstance(metric.method, Proportion) and metric.name not in not_yet
-    ]
+def _contrasts(
+    asked: Sequence[Metric], index: Mapping[str, int], rows: Pairs, not_yet: Sequence[str]
+) -> Iterable[Contrast]:
+    metrics = [metric for metric in asked if isinstance(metric.method, Proportion) and metric.name not in not_yet]
     for surface in sorted({surface for surface, _ in rows}):
         for arm, against in CONTRASTS:
             tally, base = rows.get((surface, arm)), rows.get((surface, against))
             if tally is None or base is None:
                 continue
             for metric in metrics:
-                yield Contrast(surface, metric.name, arm, against, contrast(metric, tally, base, meaning.index))
+                yield Contrast(surface, metric.name, arm, against, contrast(metric, tally, base, index))
 
 
 def _steps(windows: Windows) -> dict[int, dict[Pair, tuple[int, ...]]]:

@@ -64,6 +64,7 @@ class Windows(Sums[Slice]):
         super().__init__(windows, cells.TALLIES, _slice)
         self._weight = weight
         self._hour_weights: dict[int, int] = {}
+        self._pane_weights: dict[int, int] = {}
         # Over all partitions, by surface and arm, of every pane and every minute of panes: the series.
         self.pane_pairs: dict[int, dict[Pair, list[int]]] = {}
         self.step_pairs: dict[int, dict[Pair, list[int]]] = {}
@@ -78,12 +79,11 @@ class Windows(Sums[Slice]):
 
     def unsettled(self, name: str, since_ms: int) -> int:
         """Return the weight of those panes (or hours) of the window that end after `since_ms`."""
-        span, weight = self.spans[name], self._weight
+        span = self.spans[name]
         fine = sum(
-            tally[weight]
-            for start, pairs in self.pane_pairs.items()
+            amount
+            for start, amount in self._pane_weights.items()
             if start + PANE_MS > since_ms and span.has(True, start)
-            for tally in pairs.values()
         )
         coarse = sum(
             amount
@@ -102,13 +102,13 @@ class Windows(Sums[Slice]):
             balance = pairs.balance()
             _move(self.pane_pairs, start, balance)
             _move(self.step_pairs, start - start % STEP_MS, balance)
-            return
         at = self._weight
         weight = sum(tally[at] for tally in after.values()) - sum(tally[at] for tally in before.values())
         if weight:
-            self._hour_weights[start] = self._hour_weights.get(start, 0) + weight
-            if not self._hour_weights[start]:
-                del self._hour_weights[start]
+            weights = self._pane_weights if is_pane else self._hour_weights
+            weights[start] = weights.get(start, 0) + weight
+            if not weights[start]:
+                del weights[start]
 
 
 def _slice(slices: Slices, number: int) -> Slice:

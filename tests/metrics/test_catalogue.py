@@ -82,6 +82,25 @@ def test_the_unit_is_that_of_the_method(metric: Metric) -> None:
 
 
 @ALL_METRICS
+def test_what_is_exported_is_known_by_its_labels(metric: Metric) -> None:
+    """Prometheus tells surfaces and arms apart, so only what is known by both is exported."""
+    assert not metric.is_exported or {"surface", "arm"} <= set(metric.dimensions)
+
+
+@ALL_METRICS
+def test_what_reads_a_histogram_is_asked_by_surface_and_arm(metric: Metric) -> None:
+    """Histograms tell surface and arm apart and nothing else, and are lowered only when they are asked for."""
+    reads = {histogram.name for histogram in HISTOGRAMS}.intersection(metric.needs)
+    assert not reads or (set(metric.dimensions) <= {"surface", "arm"} and not metric.is_exported)
+
+
+@ALL_METRICS
+def test_a_cohort_has_an_age(metric: Metric) -> None:
+    """Whoever waits for a cohort says for how many days, and nobody else does."""
+    assert (metric.settles == "cohort_age") == (metric.cohort_days > 0)
+
+
+@ALL_METRICS
 def test_a_mean_needs_two(metric: Metric) -> None:
     """One observation has no spread, so a mean is asked for with two or more."""
     assert not isinstance(metric.method, Mean | ClusteredMean) or metric.at_least >= 2

@@ -1,13 +1,13 @@
 """Writes the state of a partition as the worker does: cells, head, directory, slices, layout, heartbeat."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import redis as redis_client
 
 from stream_app.core import cells
 from stream_app.core.aggregation import Cells
 from stream_app.core.cells import Alive, Head, partition_key
+from stream_app.core.events import Impression
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Occasion
 from stream_app.metrics.catalogue import PLAN
@@ -18,6 +18,11 @@ NOW_MS = 1_763_770_000_000
 HOME = Slice("home.hero", "personalized", "none", "none", "web", "phone")
 HOLDOUT = HOME._replace(arm="holdout")
 LAYOUT = list(PLAN.columns)
+
+
+def seen(at_ms: int, relevance: float | None = None) -> Impression:
+    """Return an impression, which is what measures of impressions are lifted from."""
+    return Impression(id="i", ts=at_ms, user="u", decision="d", item="A", position=1, relevance=relevance)
 
 
 class Partition:
@@ -41,7 +46,7 @@ class Partition:
     ) -> None:
         """Count impressions, and clicks on them, in one pane."""
         number = self.slices.index(slice_)
-        shown = SimpleNamespace(relevance=relevance)
+        shown = seen(at_ms, relevance)
         for _ in range(impressions):
             self.cells.add(at_ms, number, Occasion.IMPRESSION, shown)
         for _ in range(clicks):
@@ -81,5 +86,5 @@ def packed_cells(
     for at_ms, slice_, impressions, clicks in counted:
         for occasion, times in ((Occasion.IMPRESSION, impressions), (Occasion.CLICK, clicks)):
             for _ in range(times):
-                kept.add(at_ms, slices.index(slice_), occasion, SimpleNamespace(relevance=None))
+                kept.add(at_ms, slices.index(slice_), occasion, seen(at_ms))
     return slices, kept.take_changes()

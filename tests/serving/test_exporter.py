@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_app.metrics.methods import Count
 from stream_app.serving import exporter as exporter_module
 from stream_app.serving.exporter import MAX_SERIES, Exporter, ViewCollector
 from stream_app.serving.views import View, stale
@@ -51,6 +54,20 @@ def test_a_window_is_exported_with_its_bounds(view: View) -> None:
 def test_what_has_not_enough_data_is_absent(view: View) -> None:
     """No conversion rate without sessions: absent, not 0."""
     assert [] == [key for key in samples(page(view)) if key[0] == "lynceus_window_conversion_ratio"]
+
+
+def test_what_is_not_declared_as_exported_is_not(view: View) -> None:
+    """Only metrics that are declared as exported have families; a count has no bounds, and no window it has not."""
+    (ctr,) = (metric for metric in MEANING.metrics if metric.name == "ctr")
+    count = replace(ctr, name="seen", unit="items", method=Count("impressions"), highest=None, windows=("1h", "24h"))
+    meaning = msgspec.structs.replace(MEANING, metrics=(replace(ctr, is_exported=False), count))
+    text = Exporter(ViewCollector(lambda: view, meaning, "EUR", "0.1.0", lambda: NOW_MS)).render("")[0].decode()
+    values = {key: value for key, value in samples(text).items() if "ctr" in key[0] or "seen" in key[0]}
+    assert {
+        ("lynceus_window_seen_items", window, "home.hero", arm): seen
+        for window in ("1h", "24h")
+        for arm, seen in (("personalized", 100), ("holdout", 50))
+    } == values
 
 
 def test_sums_over_all_are_not_exported(view: View) -> None:

@@ -1,8 +1,16 @@
 """Queries: one metric of one window over some slices, or a clear no with the nearest names."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
+from stream_app.core.events import Search
+from stream_app.core.quantile_sketch import QuantileSketch, bucket_of
+from stream_app.core.tally import Histogram
+from stream_app.metrics.methods import Quantile
 from stream_app.serving.queries import BadQueryError, no_parameters, query, query_series
+from stream_app.serving.windows import Bin
 from stream_app.statistics.proportions import wilson
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
 from tests.serving.viewing import MEANING, view_of
@@ -56,6 +64,48 @@ def test_an_unknown_name_is_refused_with_its_neighbours(message, near, parameter
     with pytest.raises(BadQueryError) as caught:
         query(VIEW, MEANING, parameters)
     assert (message, True) == (caught.value.message, near in caught.value.near)
+
+
+@pytest.mark.parametrize(
+    ("message", "near", "parameters"),
+    [
+        ("ctr makes no sense in window '5m'", ["7d", "28d", "all"], [("window", "5m")]),
+        ("ctr is not known by device", ["surface", "arm"], [("device", "phone")]),
+    ],
+)
+def test_what_makes_no_sense_for_a_metric_is_refused(message, near, parameters) -> None:
+    """A window or dimension that it is not declared for is refused, with those it is."""
+    (ctr,) = (metric for metric in MEANING.metrics if metric.name == "ctr")
+    declared = replace(ctr, windows=("7d", "28d"), dimensions=("surface", "arm"))
+    meaning = msgspec.structs.replace(MEANING, metrics=(declared,))
+    with pytest.raises(BadQueryError) as caught:
+        query(VIEW, meaning, [("metric", "ctr"), *parameters])
+    assert (message, near) == (caught.value.message, caught.value.near)
+    assert ["7d", "all"] == [
+        query(VIEW, meaning, [("metric", "ctr"), *window]).window for window in ([], [("window", "all")])
+    ]
+
+
+def test_a_percentile_is_that_of_the_histogram() -> None:
+    """Waits of 1 to 40 in one arm and of 100 in the other: a query merges the bins of what it asks for."""
+    waits = Histogram("waits", "Waits.", "seconds", Search, lambda _: 0)
+    (ctr,) = (metric for metric in MEANING.metrics if metric.name == "ctr")
+    median = replace(ctr, name="wait", method=Quantile("waits", 0.5), highest=None, dimensions=("surface", "arm"))
+    meaning = msgspec.structs.replace(MEANING, metrics=(median,), histograms=(waits,))
+    bins = {Bin("home.hero", "personalized", waits.number, bucket_of(n)): (1,) for n in range(1, 41)}
+    bins[Bin("home.hero", "holdout", waits.number, bucket_of(100))] = (60,)
+    bins[Bin("home.hero", "holdout", waits.number + 1, 1)] = (1_000,)
+    view = view_of((NOW_MS, HOME, 1, 0), meaning=meaning)
+    view = view._replace(bins={**view.bins, "5m": bins})
+    answers = [query(view, meaning, [("metric", "wait"), *where]) for where in ([("arm", "personalized")], [])]
+    assert [(20, 40), (bucket_middle(100), 100)] == [
+        (answer.estimate.value, answer.estimate.n) for answer in answers if answer.estimate
+    ]
+
+
+def bucket_middle(amount: int) -> float:
+    """Return what stands for an amount in a sketch."""
+    return QuantileSketch.of({bucket_of(amount): 1}).quantile(0.5).middle
 
 
 def test_a_parameter_given_twice_is_refused() -> None:

@@ -15,6 +15,8 @@ from yarl import URL
 
 from stream_app.core.cells import OFFSET
 from stream_app.errors import LynceusError
+from stream_app.metrics.catalogue import METRICS
+from stream_app.metrics.description import described
 from stream_app.serving import api
 from stream_app.serving.refresher import clock_ms
 from stream_app.serving.server import serve
@@ -141,14 +143,16 @@ async def test_a_view_has_a_tag_that_saves_reading_it_again(session: ClientSessi
 
 
 async def test_the_catalogue_tells_what_can_be_asked(session: ClientSession) -> None:
-    """Metrics with title, help, unit and direction; measures; windows with their lengths."""
+    """Metrics with their whole declaration and their family; measures; windows with their lengths."""
     catalogue = await read_json(session, "/v1/catalogue")
     assert (
-        {"name", "title", "help", "unit", "is_up_good"},
+        described(METRICS[0]),
+        {"name", "title", "help"},
         "impressions",
         {"name": "1m", "length_ms": 60_000},
     ) == (
-        set(catalogue["metrics"][0]),
+        catalogue["metrics"][0],
+        set(catalogue["families"][0]),
         catalogue["measures"][0]["name"],
         catalogue["windows"][0],
     )

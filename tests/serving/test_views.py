@@ -1,13 +1,17 @@
 """Views: rows, marginals, contrasts, series, maturity and completeness of what was counted."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.slices import Slice
 from stream_app.metrics.methods import Proportion
+from stream_app.metrics.windows import windows_from
 from stream_app.serving import views
-from stream_app.serving.views import estimates_of, stale
+from stream_app.serving.queries import query
+from stream_app.serving.views import Meaning, estimates_of, stale
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
@@ -278,3 +282,53 @@ def test_a_window_that_reaches_back_to_before_a_measure_has_no_answer() -> None:
     assert (wilson(4, 40), None, 80) == (short.metrics["ctr"], long.metrics["ctr"], long.measures["impressions"])
     assert [(), ("ctr",)] == [view.snapshot.windows[name].not_yet for name in ("1m", "5m")]
     assert {None} == {point.arms.get("personalized", {}).get("ctr") for point in view.snapshot.series.points}
+
+
+def limited(**changes: object) -> Meaning:
+    """Return a catalogue of the click-through rate alone, declared otherwise."""
+    (ctr,) = (metric for metric in MEANING.metrics if metric.name == "ctr")
+    return msgspec.structs.replace(MEANING, metrics=(replace(ctr, **changes),))
+
+
+def test_a_window_has_the_metrics_that_make_sense_there() -> None:
+    """A metric of days is in no row of minutes, and has no contrast and no point there; all that is kept has it."""
+    view = view_of((NOW_MS, HOME, 100, 7), (NOW_MS, HOLDOUT, 50, 1), meaning=limited(windows=windows_from("24h")))
+    windows = view.snapshot.windows
+    with_it = [name for name in windows if windows[name].rows[0].metrics]
+    assert ["24h", "7d", "28d", "all"] == with_it == [name for name in windows if windows[name].contrasts]
+    assert {0} == {len(of) for point in view.snapshot.series.points for of in point.arms.values()}
+
+
+def test_a_view_has_what_is_exported_and_a_query_everything() -> None:
+    """What is not exported is in no row, point or contrast: it is computed when it is asked for."""
+    meaning = limited(is_exported=False)
+    view = view_of((NOW_MS, HOME, 100, 7), (NOW_MS, HOLDOUT, 50, 1), meaning=meaning)
+    window = view.snapshot.windows["5m"]
+    points = [of for point in view.snapshot.series.points for of in point.arms.values()]
+    assert ([], [], ()) == ([r for r in window.rows if r.metrics], [of for of in points if of], window.contrasts)
+    assert wilson(8, 150) == query(view, meaning, [("metric", "ctr")]).estimate
+
+
+def test_a_row_has_the_metrics_that_are_known_by_it() -> None:
+    """A metric that is not known by surface is in the rows of all surfaces alone."""
+    view = view_of((NOW_MS, HOME, 100, 7), meaning=limited(dimensions=("arm", "device")))
+    rows = view.snapshot.windows["5m"].rows
+    assert [("all", "all"), ("all", "personalized")] == [(row.surface, row.arm) for row in rows if row.metrics]
+
+
+@pytest.mark.parametrize(
+    ("expected", "settles", "days"),
+    [
+        (1.0, "at_once", 0),
+        (0.75, "click_window", 0),
+        (0.5, "session_close", 0),
+        (0.25, "conversion_window", 0),
+        (0.0, "cohort_age", 28),
+    ],
+)
+def test_a_metric_matures_by_its_own_rule(expected: float, settles: str, days: int) -> None:
+    """Of impressions just now, 20 minutes, 3 hours and 8 days old, each rule lets through those that are old enough."""
+    ages = (0, 20 * 60_000, 3 * HOUR_MS, 8 * 24 * HOUR_MS)
+    counted = [(NOW_MS - age, HOME, 10, 1) for age in ages]
+    view = view_of(*counted, meaning=limited(settles=settles, cohort_days=days))
+    assert {"ctr": expected} == view.snapshot.windows["28d"].maturities

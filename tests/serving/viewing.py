@@ -1,5 +1,7 @@
 """Views without a store: cells as a worker would count them, straight into windows."""
 
+import msgspec
+
 from stream_app.core.cells import Alive, Head
 from stream_app.core.panes import Window
 from stream_app.core.slices import Slice
@@ -29,13 +31,14 @@ def view_of(
     states: list[PartitionState] | None = None,
     at_ms: int = NOW_MS,
     windows: tuple[Window, ...] = WINDOWS,
+    meaning: Meaning = MEANING,
 ) -> View:
     """Return the view of one partition that counted this (or of the partitions `states`)."""
     slices, fields = packed_cells(counted)
     newest = max((at for at, *_ in counted), default=0)
     states = [live(0, newest)] if states is None else states
     looked = newest_ms(states, at_ms, 0)
-    meaning = Meaning(METRICS, windows, INDEX, 10_000, 300_000, 600_000)
+    meaning = msgspec.structs.replace(meaning, windows=windows)
     sums = Windows(windows, INDEX["impressions"])
     sums.advance([Change(0, False, slices, fields)], windows_end_ms(looked))
     return build_view(Origin("0.1.0", "test"), meaning, sums, bin_windows(windows), states, STORE, looked, at_ms, 12.34)

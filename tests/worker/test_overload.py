@@ -132,7 +132,7 @@ def test_clicks_are_forgotten_with_their_impressions() -> None:
 
 def test_a_restart_needs_no_more_memory() -> None:
     """Equal values are one object, as they were when they were put."""
-    table, again = (Remembered("ids", Bound(100, 1_000), itemgetter(0), append_only=True) for _ in range(2))
+    table, again = (Remembered("ids", Bound(100, 1_000), itemgetter(0)) for _ in range(2))
     for key in range(6):
         table.put(key, (T0, 1))
         chunks = table.take_fresh()

@@ -41,7 +41,7 @@ function make(tag, className = "", text = "") {
 }
 
 function judgement(way, isUpGood) {
-  if (way === "same") return "same";
+  if (way === "same" || isUpGood === null) return "same"; // of some metrics neither way is good
   return (way === "up") === isUpGood ? "good" : "bad";
 }
 
@@ -88,7 +88,7 @@ export class Tiles {
       figure(tile, estimate && figures(STYLE[metric], estimate), "–");
       describe(tile.value, { metric, arm, surface, field: "value", estimate });
       marks(tile, estimate && mark);
-      compare(tile, window, surface, declared?.is_up_good ?? true);
+      compare(tile, window, surface, declared ? declared.is_up_good : true);
       // The series is of one surface; under the figures of another it would mislead.
       if (series.surface === surface) tile.spark.draw(series.points, metric, arm);
       else tile.spark.clear();

@@ -1,0 +1,108 @@
+"""What is asked on the command line about metrics, and the answers in words."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import click
+
+from stream_app.metrics.catalogue import FAMILIES, FAMILY_OF
+from stream_app.metrics.description import described
+from stream_app.metrics.methods import Proportion, WeightedProportion
+from stream_app.metrics.metric import Metric
+from stream_app.rendering.listing import definition, listing
+from stream_app.serving.asking import view_now
+from stream_app.serving.queries import Answer, BadQueryError, named, query
+from stream_app.serving.server import meaning_of
+from stream_app.serving.snapshot import Snapshot, encode
+from stream_app.settings import Settings
+
+
+def listed(settings: Settings, name: str | None, family: str | None, *, as_json: bool) -> str:
+    """Return the metrics (of one family), or all about one; as text or as JSON.
+
+    Raises click.UsageError for a name that does not exist.
+    """
+    families = {each.name: each for each in FAMILIES}
+    try:
+        if family:
+            families = {family: families[named(family, "family", families)]}
+        metrics = {metric.name: metric for each in families.values() for metric in each.metrics}
+        chosen = metrics[named(name, "metric", metrics)] if name else None
+    except BadQueryError as error:
+        raise _unknown(error) from None
+    if as_json:
+        whole = described(chosen) if chosen else [described(metric) for metric in metrics.values()]
+        return json.dumps(whole, indent=2, ensure_ascii=False)
+    if chosen:
+        return definition(chosen, FAMILY_OF[chosen.name], settings.counting.currency)
+    return listing([*families.values()])
+
+
+async def answered(settings: Settings, asked: Mapping[str, str], *, as_json: bool) -> str:
+    """Return the answer that the state in Redis has to `asked`: metric, window, dimensions; as text or as JSON.
+
+    Raises click.UsageError for what does not exist, and LynceusError when Redis does not answer.
+    """
+    meaning = meaning_of(settings)
+    metrics = {metric.name: metric for metric in meaning.metrics}
+    try:
+        metric = metrics[named(asked["metric"], "metric", metrics)]  # before Redis is read
+        view = await view_now(settings)
+        answer = query(view, meaning, asked.items())
+    except BadQueryError as error:
+        raise _unknown(error) from None
+    return encode(answer).decode() if as_json else told(answer, metric, view.snapshot, settings.counting.currency)
+
+
+def told(answer: Answer, metric: Metric, snapshot: Snapshot, currency: str) -> str:
+    """Return what was asked, the estimate, and how far to trust it: three lines, and one for each reservation."""
+    where = ", ".join(f"{name} {value}" for name, value in answer.where.items()) or "all of it"
+    lines = [f"{metric.title} ({metric.name}), window {answer.window}, {where}"]
+    if answer.estimate is None:
+        lines.append("  not enough data")
+    else:
+        value, n = answer.estimate.value, answer.estimate.n
+        bounds = f"   95 % interval {_bounds(answer, metric, currency)}" if metric.has_interval else ""
+        lines.append(f"  {_figure(value, metric, currency)}{bounds}   n {n:,}")
+    state = "complete" if answer.complete else "incomplete"
+    span = f"{_time(answer.start_ms)} to {_time(answer.end_ms)} UTC" if snapshot.end_ms else "nothing counted yet"
+    lines.append(f"  {span}, {answer.maturity:.0%} settled, {state}")
+    lines += [f"  {reservation}" for reservation in _reservations(answer, snapshot)]
+    return "\n".join(lines)
+
+
+def _reservations(answer: Answer, snapshot: Snapshot) -> list[str]:
+    told = {
+        "replaying: a state was lost or went back and is being counted anew, so everything is too low": (
+            answer.replaying
+        ),
+        "gapped: the window reaches back to records that were gone before they were counted": answer.gapped,
+        "rekeyed: the window reaches back to before partitions were added": answer.rekeyed,
+    }
+    unseen = [f"never counted: {name} {answer.where[name]}" for name in answer.unseen]
+    because = [] if answer.complete else [f"incomplete: {reason}" for reason in snapshot.incomplete_because]
+    return [*because, *(text for text, is_so in told.items() if is_so), *unseen]
+
+
+def _bounds(answer: Answer, metric: Metric, currency: str) -> str:
+    assert answer.estimate is not None
+    low, high = (_figure(bound, metric, currency) for bound in (answer.estimate.low, answer.estimate.high))
+    return f"{low} to {high}"
+
+
+def _figure(number: float, metric: Metric, currency: str) -> str:
+    # Four cases: a share, money, another ratio, or so many of something.
+    if isinstance(metric.method, Proportion | WeightedProportion):
+        return f"{number * 100:.4g} %"
+    if metric.unit == "currency":
+        return f"{number:,.2f} {currency}"
+    return f"{number:.4g}" if metric.unit == "ratio" else f"{number:,.6g} {metric.unit}"
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _unknown(error: BadQueryError) -> click.UsageError:
+    return click.UsageError(f"{error.message}; there is {', '.join(error.near)}" if error.near else error.message)

@@ -1,0 +1,1 @@
+"""Pure: what is generated from the catalogue, as text."""
