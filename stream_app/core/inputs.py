@@ -30,6 +30,7 @@ EVERYTHING: Final = ""
 
 Inputs = Mapping[str, BusinessInput]
 """By id: a later input of the same id replaces the earlier one."""
+NO_INPUTS: Final[Inputs] = {}
 
 
 Anyone = TypeVar("Anyone", bound=AnyInput)
@@ -40,6 +41,11 @@ class Figure(NamedTuple):
 
     key: str
     scope: str = EVERYTHING
+
+    @property
+    def text(self) -> str:
+        """Both, for people."""
+        return f"{self.key} {self.scope}".strip()
 
 
 class Told(NamedTuple):

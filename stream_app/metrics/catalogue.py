@@ -7,9 +7,9 @@ is a module with a `FAMILY`, named here. docs/adding-a-metric.md shows the way.
 from typing import Final
 
 from stream_app.core.tally import Plan
-from stream_app.metrics import conversion, engagement, relevance, windows
+from stream_app.metrics import conversion, engagement, relevance, returns, windows
 
-FAMILIES: Final = (engagement.FAMILY, conversion.FAMILY, relevance.FAMILY)
+FAMILIES: Final = (engagement.FAMILY, conversion.FAMILY, relevance.FAMILY, returns.FAMILY)
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
 WINDOWS: Final = windows.WINDOWS

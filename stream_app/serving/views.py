@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream_app.core.cells import OUTCOMES
+from stream_app.core.inputs import NO_INPUTS, Inputs
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import DIMENSIONS, OTHER, Slice
 from stream_app.core.tally import Histogram, add_into
@@ -67,6 +68,7 @@ class Meaning(msgspec.Struct, frozen=True):
     conversion_window_ms: int = 7 * DAY_MS
     session_gap_ms: int = HOUR_MS // 2
     histograms: tuple[Histogram, ...] = ()
+    currency: str = "EUR"
 
     def settling_ms(self, metric: Metric) -> int:
         """Return how long after a pane what `metric` says of it may still change, late events aside."""
@@ -93,7 +95,7 @@ class Meaning(msgspec.Struct, frozen=True):
 
 
 class View(NamedTuple):
-    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute."""
+    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute; what people told."""
 
     snapshot: Snapshot
     json: bytes
@@ -104,6 +106,7 @@ class View(NamedTuple):
     since: Since
     bins: Mapping[str, Binned]
     is_stale: bool = False
+    inputs: Inputs = NO_INPUTS
 
 
 class Origin(NamedTuple):
@@ -134,6 +137,7 @@ def build_view(
     newest: int,
     at_ms: int,
     events_per_second: float,
+    inputs: Inputs = NO_INPUTS,
 ) -> View:
     """Compute the view of `windows` and `bins`, which were advanced to the end that belongs to `newest`."""
     watermark = Watermark(meaning.out_of_orderness_ms, meaning.lateness_ms, newest)
@@ -162,7 +166,8 @@ def build_view(
         series=series(meaning, steps, since, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
-    return _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
+    rendered = _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
+    return rendered._replace(inputs=inputs)
 
 
 def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
@@ -189,7 +194,8 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
             ),
         ),
     )
-    return _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)._replace(is_stale=True)
+    rendered = _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)
+    return rendered._replace(is_stale=True, inputs=view.inputs)
 
 
 def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: int) -> Series:

@@ -6,10 +6,14 @@ One function per method of `metrics.methods`, in one table.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from stream_app.core.inputs import Figure
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.methods import (
     ClusteredMean,
+    CostPer,
+    CostPerExtra,
     Count,
+    Gain,
     LogMean,
     Mean,
     NetScore,
@@ -17,6 +21,9 @@ from stream_app.metrics.methods import (
     Quantile,
     Rate,
     Ratio,
+    ReturnOnInvestment,
+    ReturnRatio,
+    UnitCost,
     WeightedProportion,
     terms,
 )
@@ -29,19 +36,35 @@ from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.quantiles import quantile
 from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.returns import (
+    Amounts,
+    cost_per,
+    cost_per_extra,
+    gain,
+    return_on_investment,
+    return_ratio,
+)
 from stream_app.statistics.surveys import net_promoter_score, weighted_share
 
 Bins = Mapping[str, Mapping[int, int]]
 """By the names of histograms: amounts by the numbers of bins."""
 NO_BINS: Final[Bins] = {}
+Figures = Mapping[Figure, float]
+"""What people told, of what a metric needs and for what it is asked: costs in major units of the reporting currency."""
+NO_FIGURES: Final[Figures] = {}
 
 
 class Counted(NamedTuple):
-    """What was counted: a tally, the position of each measure in it, and the bins of the histograms."""
+    """What was counted: a tally, the position of each measure in it, and the bins of the histograms.
+
+    For a method that holds an arm against another, `base` is the other one's tally; `told` is what people told.
+    """
 
     tally: Sequence[int]
     position: Mapping[str, int]
     bins: Bins = NO_BINS
+    base: Sequence[int] = ()
+    told: Figures = NO_FIGURES
 
     def amount(self, sum_: str) -> int:
         """Return a sum of measures."""
@@ -51,15 +74,22 @@ class Counted(NamedTuple):
         return sum(sign * self.tally[self.position[measure]] for sign, measure in terms(sum_))
 
 
-def lower(metric: Metric, tally: Sequence[int], index: Mapping[str, int], bins: Bins = NO_BINS) -> Estimate | None:
-    """Return what `metric` says of `tally`, whose measures stand where `index` says, and of `bins`.
+def lower(
+    metric: Metric,
+    tally: Sequence[int],
+    index: Mapping[str, int],
+    bins: Bins = NO_BINS,
+    base: Sequence[int] = (),
+    told: Figures = NO_FIGURES,
+) -> Estimate | None:
+    """Return what `metric` says of `tally`, whose measures stand where `index` says, and of the rest of a `Counted`.
 
-    None = not enough data.
+    None = not enough data, or a figure that it needs is not told.
 
     Measures that contradict each other (more successes than trials, an answer beyond the metric's bounds) are no data
     either: a wrong number must not look like a right one.
     """
-    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins), metric)
+    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins, base, told), metric)
     # Three cases: nothing to be said, too little behind it, or it contradicts the declaration.
     if found is None or found.n < metric.at_least or not _is_within(metric, found.value):
         return None
@@ -172,6 +202,55 @@ def _quantile(method: Quantile, counted: Counted, _: Metric) -> Estimate | None:
     )
 
 
+def _cost_per(method: CostPer, counted: Counted, _: Metric) -> Estimate | None:
+    cost, count = counted.told.get(method.cost), counted.amount(method.of)
+    return None if cost is None or count < 1 else cost_per(cost, count)
+
+
+def _cost_per_extra(method: CostPerExtra, counted: Counted, _: Metric) -> Estimate | None:
+    cost = counted.told.get(method.cost)
+    if cost is None or not counted.base:
+        return None
+    pairs = [(each.amount(method.successes), each.amount(method.trials)) for each in (counted, _base(counted))]
+    if not all(0 <= successes <= trials > 0 for successes, trials in pairs):
+        return None
+    return cost_per_extra(cost, *pairs[0], *pairs[1])
+
+
+def _unit_cost(method: UnitCost, counted: Counted, _: Metric) -> Estimate | None:
+    cost, count = counted.told.get(method.cost), counted.amount(method.of)
+    if cost is None or count < 1:
+        return None
+    value = cost * method.per / count
+    return Estimate(value, count, value, value)
+
+
+def _return_ratio(method: ReturnRatio, counted: Counted, _: Metric) -> Estimate | None:
+    cost = counted.told.get(method.cost)
+    return None if cost is None else return_ratio(_amounts(method, counted), cost)
+
+
+def _gain(method: Gain | ReturnOnInvestment, counted: Counted, _: Metric) -> Estimate | None:
+    margin = counted.told.get(method.margin)
+    if margin is None or not counted.base:
+        return None
+    return gain(_amounts(method, counted), _amounts(method, _base(counted)), margin)
+
+
+def _return_on_investment(method: ReturnOnInvestment, counted: Counted, metric: Metric) -> Estimate | None:
+    cost, gained = counted.told.get(method.cost), _gain(method, counted, metric)
+    return None if cost is None or gained is None else return_on_investment(gained, cost)
+
+
+def _base(counted: Counted) -> Counted:
+    return counted._replace(tally=counted.base, base=())
+
+
+def _amounts(method: ReturnRatio | Gain | ReturnOnInvestment, counted: Counted) -> Amounts:
+    count, total, squares = (counted.amount(sum_) for sum_ in (method.count, method.total, method.squares))
+    return Amounts(count, total, squares, method.scale, method.squares_scale)
+
+
 LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]] = {
     Proportion: _proportion,
     Mean: _mean,
@@ -183,4 +262,10 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     NetScore: _net_score,
     WeightedProportion: _weighted_proportion,
     Quantile: _quantile,
+    CostPer: _cost_per,
+    CostPerExtra: _cost_per_extra,
+    UnitCost: _unit_cost,
+    ReturnRatio: _return_ratio,
+    Gain: _gain,
+    ReturnOnInvestment: _return_on_investment,
 }

@@ -171,8 +171,8 @@ class Letters:
 async def until(is_true: object, patience_s: float = 30.0) -> None:
     """Return once `is_true()`."""
     async with asyncio.timeout(patience_s):
-        while not is_true():  # type: ignore[operator]
-            await asyncio.sleep(0.02)  # Redis has nothing to wake us with
+        while not is_true():  # type: ignore[operator] # noqa: ASYNC110  # Redis has nothing to wake us with
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
