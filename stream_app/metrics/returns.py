@@ -74,8 +74,8 @@ METRICS: Final = (
         unit="currency",
         formula="cost of acquisition, as told / orders with new_customer = true",
         caveat=_TOLD
-        + "It is the shop that knows who is new. All new customers are in it, also those who would have come by themselves. Customers come "
-        "later than the money that won them is spent: prefer long windows.",
+        + "It is the shop that knows who is new. Who would have come anyway is in it too. Customers come later than "
+        "the money that won them is spent: prefer long windows.",
         method=CostPer(ACQUISITION, "first_orders"),
         honesty="input",
         settles="at_once",
