@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 import redis as redis_client
+from confluent_kafka.admin import AdminClient, ConfigResource
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from producers.topics import ensure_topics
 from stream_app.core import cells, codec
 from stream_app.core.events import BusinessInput, ProgrammeRecord
 from stream_app.core.inputs import latest, read
@@ -234,3 +236,39 @@ async def test_redis_may_go_and_come_back(kafka: MockKafka) -> None:
         await asyncio.gather(task, return_exceptions=True)
         await client.aclose()
         server.close()
+
+
+def compaction(settings: KafkaSettings) -> str | None:
+    """Return the cleanup policy of the inputs' topic, None where there is no topic."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0})
+    if settings.inputs_topic not in admin.list_topics(timeout=30).topics:
+        return None
+    resource = ConfigResource(ConfigResource.Type.TOPIC, settings.inputs_topic)
+    return str(admin.describe_configs([resource])[resource].result(30)["cleanup.policy"].value)
+
+
+async def test_a_missing_topic_is_waited_for(
+    kafka_settings: KafkaSettings, redis: "Redis", stored: "redis_client.Redis", capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not created by asking for it, one line says that it is missing, and once it is there it is followed."""
+    waits = asyncio.Queue[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.put_nowait(seconds)
+        await asyncio.sleep(0.05)
+
+    instruments = Instruments()
+    following = Following(kafka_settings, register(redis), Letters().send, instruments, sleep)
+    task = asyncio.create_task(following.run())
+    try:
+        delays = [await asyncio.wait_for(waits.get(), 30) for _ in range(8)]
+        before = await asyncio.to_thread(compaction, kafka_settings)
+        await asyncio.to_thread(ensure_topics, kafka_settings)
+        await asyncio.to_thread(send, kafka_settings, raws(cost("a")), kafka_settings.inputs_topic)
+        await until(lambda: "a" in kept(stored), 60)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    words = capsys.readouterr().out
+    assert ([0.5, 1, 2, 4, 8, 16, 30, 30], None, "compact") == (delays, before, compaction(kafka_settings))
+    assert (1, 1) == (words.count("inputs are not followed"), words.count("inputs are followed again"))
