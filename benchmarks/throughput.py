@@ -134,7 +134,7 @@ def start_kafka(open_: ExitStack, folder: Path) -> Place:
         print(f"NOT a real Kafka: {error}\nWhat follows was measured on librdkafka's mock cluster.", file=sys.stderr)
     changelogs = [f"bench-{variant}-{table}-changelog" for variant, tables in TABLES.items() for table in tables]
     names = (WHOLE, *PREFIX.values(), *changelogs)
-    exceptions = ("lynceus.dead-letters", "lynceus.late")
+    exceptions = ("lynceus.dead-letters", "lynceus.late", "lynceus.inputs")
     mock = MockKafka(dict.fromkeys(names, PARTITIONS) | dict.fromkeys(exceptions, 1))
     return Place(open_.enter_context(mock).bootstrap, KAFKA_API_VERSION, "mock cluster of librdkafka", folder)
 

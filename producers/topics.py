@@ -42,6 +42,12 @@ def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
         # Exceptions are few and are read by people: one partition keeps them in order.
         settings.dead_letters_topic: {"num_partitions": 1, "replication_factor": settings.replication},
         settings.late_topic: {"num_partitions": 1, "replication_factor": settings.replication},
+        # Read from its beginning by every worker that starts: the last word on each input is all that is needed.
+        settings.inputs_topic: {
+            "num_partitions": 1,
+            "replication_factor": settings.replication,
+            "configs": {"cleanup.policy": "compact"},
+        },
     }
     with _administration(settings) as admin:
         try:

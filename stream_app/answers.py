@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import click
 
+from stream_app.core.inputs import AMOUNTS, Figure
 from stream_app.metrics.catalogue import FAMILIES, FAMILY_OF
 from stream_app.metrics.description import described
 from stream_app.metrics.methods import Proportion, WeightedProportion
 from stream_app.metrics.metric import Metric
 from stream_app.rendering.listing import definition, listing
 from stream_app.serving.asking import view_now
-from stream_app.serving.queries import Answer, BadQueryError, named, query
+from stream_app.serving.queries import Answer, BadQueryError, ToldFigure, named, query
 from stream_app.serving.server import meaning_of
 from stream_app.serving.snapshot import Snapshot, encode
 from stream_app.settings import Settings
@@ -68,8 +69,16 @@ def told(answer: Answer, metric: Metric, snapshot: Snapshot, currency: str) -> s
     state = "complete" if answer.complete else "incomplete"
     span = f"{_time(answer.start_ms)} to {_time(answer.end_ms)} UTC" if snapshot.end_ms else "nothing counted yet"
     lines.append(f"  {span}, {answer.maturity:.0%} settled, {state}")
+    lines += [f"  told: {_told(each, currency)}" for each in answer.told]
+    lines += [f"  not told for the whole window: {figure}" for figure in answer.untold]
     lines += [f"  {reservation}" for reservation in _reservations(answer, snapshot)]
     return "\n".join(lines)
+
+
+def _told(figure: ToldFigure, currency: str) -> str:
+    value = f"{figure.value:,.2f} {currency}" if figure.key in AMOUNTS else f"{figure.value:g}"
+    name = Figure(figure.key, figure.scope).text
+    return f"{name} {value}, by {', '.join(figure.authors)} on {_time(figure.told_ms)} UTC"
 
 
 def _reservations(answer: Answer, snapshot: Snapshot) -> list[str]:

@@ -41,6 +41,7 @@ class KafkaSettings(_Group):
     events_topic: Topic = "lynceus.events"
     dead_letters_topic: Topic = "lynceus.dead-letters"
     late_topic: Topic = "lynceus.late"
+    inputs_topic: Topic = "lynceus.inputs"
     partitions: Annotated[int, Field(ge=1, le=4096)] = 8
     replication: Annotated[int, Field(ge=1, le=7)] = 1
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
@@ -68,6 +69,13 @@ class KafkaSettings(_Group):
     def _is_set_apart(cls, topic: str, info: ValidationInfo) -> str:
         if topic == info.data.get("events_topic"):
             raise ValueError("this is the topic of the events: what is set apart there would be read again, for ever")
+        return topic
+
+    @field_validator("inputs_topic")
+    @classmethod
+    def _is_its_own(cls, topic: str, info: ValidationInfo) -> str:
+        if topic in (info.data.get(name) for name in ("events_topic", "dead_letters_topic", "late_topic")):
+            raise ValueError("this topic has a purpose already; inputs need one of their own, which is compacted")
         return topic
 
     @field_validator("username", "password")

@@ -113,7 +113,8 @@ class Stack:
             self._prepare_kafka(configuration.load(environ).kafka)
             return
         kafka = KafkaSettings()
-        mock = MockKafka({kafka.events_topic: kafka.partitions, kafka.dead_letters_topic: 1, kafka.late_topic: 1})
+        single = (kafka.dead_letters_topic, kafka.late_topic, kafka.inputs_topic)
+        mock = MockKafka({kafka.events_topic: kafka.partitions, **dict.fromkeys(single, 1)})
         environ["LYNCEUS_KAFKA__BOOTSTRAP"] = self._open.enter_context(mock).bootstrap
         environ["LYNCEUS_KAFKA__API_VERSION"] = KAFKA_API_VERSION
         # The mock cluster lets a member that comes back wait for the session of the one that went.

@@ -123,7 +123,12 @@ def redis_url(_redis_server: RedisServer) -> str:
 def mock_kafka() -> Iterator[MockKafka]:
     """Yield a mock cluster with the default topics, 8 partitions for the events."""
     defaults = KafkaSettings()
-    topics = {defaults.events_topic: 8, defaults.dead_letters_topic: 1, defaults.late_topic: 1}
+    topics = {
+        defaults.events_topic: 8,
+        defaults.dead_letters_topic: 1,
+        defaults.late_topic: 1,
+        defaults.inputs_topic: 1,
+    }
     try:
         cluster = MockKafka(topics)
     except LynceusError as error:
@@ -147,6 +152,7 @@ def kafka_settings(kafka_bootstrap: str) -> KafkaSettings:
         events_topic=f"{run}.events",
         dead_letters_topic=f"{run}.dead-letters",
         late_topic=f"{run}.late",
+        inputs_topic=f"{run}.inputs",
     )
 
 

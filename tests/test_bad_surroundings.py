@@ -113,7 +113,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
 def places() -> Iterator[dict[str, str]]:
     """Yield where the good and the bad surroundings are."""
     topics = KafkaSettings()
-    ours = {topics.events_topic: 1, topics.dead_letters_topic: 1, topics.late_topic: 1}
+    ours = {topics.events_topic: 1, topics.dead_letters_topic: 1, topics.late_topic: 1, topics.inputs_topic: 1}
     with (
         MockKafka(ours) as kafka,
         MockKafka({}) as bare,

@@ -135,7 +135,12 @@ def test_topics_are_created_once(kafka_settings: KafkaSettings, tmp_path: Path) 
     """`lynceus topics ensure` says what it has created, and then that all is there."""
     settings = environment(make_settings(kafka_settings, "redis://127.0.0.1:6379/0"))
     said = [run(("topics", "ensure"), settings, tmp_path) for _ in range(2)]
-    wanted = (kafka_settings.events_topic, kafka_settings.dead_letters_topic, kafka_settings.late_topic)
+    wanted = (
+        kafka_settings.events_topic,
+        kafka_settings.dead_letters_topic,
+        kafka_settings.late_topic,
+        kafka_settings.inputs_topic,
+    )
     assert [(0, f"created {', '.join(wanted)}\n", ""), (0, "all topics are there\n", "")] == [ran[:3] for ran in said]
 
 

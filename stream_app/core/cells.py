@@ -15,6 +15,10 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     bp:<start> bh:<start>  bins of its histograms: bin key (core/histograms.py) -> [amount], absolute values
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
 
+One more hash, `lynceus:{app}:inputs`, has what people told, whatever the partition: the id of an input -> its canonical
+JSON, and @change, a nonce, random at every write of one; @refused:<partition>, the offset of the last
+record of their topic that was set apart.
+
 A field is part of the state only if the directory (p:, h:, d:, bp:, bh:) or the head (j:) says so; anything else is a
 leftover.
 """
@@ -30,6 +34,8 @@ from stream_app.core.slices import Slice
 LAYOUT_VERSION: Final = 2
 OFFSET, TOKEN, CONFIG, LOG, INCARNATION = "@off", "@tok", "@cfg", "@log", "@inc"
 HEAD, DIRECTORY, SLICES, LAYOUT, ALIVE = "@head", "@dir", "@slices", "@layout", "@alive"
+
+CHANGE: Final = "@change"
 
 ANY_LOG: Final = "*"
 """Value of `@log` by which an operator lets the state continue on whatever log is there."""
@@ -92,6 +98,16 @@ class Alive(msgspec.Struct, array_like=True, frozen=True):
 def partition_key(app: str, topic: str, partition: int) -> str:
     """Return the name of the hash of one partition; braces keep a Redis Cluster from splitting it."""
     return f"lynceus:{{{app}:{topic}:{partition}}}"
+
+
+def inputs_key(app: str) -> str:
+    """Return the name of the hash of what people told."""
+    return f"lynceus:{{{app}}}:inputs"
+
+
+def refused_field(partition: int) -> str:
+    """Return the field of the last record of a partition of the inputs' topic that was set apart."""
+    return f"@refused:{partition}"
 
 
 class Prefixes(NamedTuple):

@@ -27,6 +27,7 @@ MAX_DETAIL: Final = 300
 REASONS: Final = (
     "encoding", "syntax", "not_object", "tombstone", "number", "type", "limits", "unknown_type", "version",
     "timestamp", "timestamp_unit", "amount", "currency", "identity", "consent", "internal", "future",
+    "input",
 )  # fmt: skip
 """Every word that may stand in `Rejected.reason`; the label values of `lynceus_dead_letters_total`."""
 

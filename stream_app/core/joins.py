@@ -35,6 +35,7 @@ pack_shown: Final = _LAYOUT.pack
 
 
 def unpack_shown(packed: bytes) -> Shown:
+    """Undo `pack_shown`."""
     return Shown(*_LAYOUT.unpack(packed))
 
 

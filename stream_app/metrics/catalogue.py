@@ -26,6 +26,7 @@ from stream_app.metrics import (
     ranking,
     reactions,
     relevance,
+    returns,
     spending,
     surveys,
     visits,
@@ -54,6 +55,7 @@ FAMILIES: Final = (
     people.FAMILY,
     customers.FAMILY,
     surveys.FAMILY,
+    returns.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)

@@ -26,6 +26,8 @@ def described(metric: Metric) -> dict[str, object]:
         "method": method_name(metric),
         "interval": metric.method.interval or None,
         "needs": list(metric.needs),
+        "told": [figure.text for figure in metric.figures],
+        "arms": list(filter(None, metric.arms or ())),
         "lowest": metric.lowest,
         "highest": metric.highest,
         "at_least": metric.at_least,

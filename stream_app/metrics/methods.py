@@ -11,8 +11,9 @@ observations than a method needs there is no estimate.
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
+from stream_app.core.inputs import Figure
 from stream_app.metrics.list_methods import ListMethod
 
 
@@ -46,6 +47,30 @@ def _sums(method: Any) -> Iterator[str]:
             yield from (each for each in value if isinstance(each, str))
         elif isinstance(value, str) and value:
             yield value
+
+
+class Arms(NamedTuple):
+    """Whose tally a method reads, and whose it is held against ("" = nobody's)."""
+
+    arm: str
+    base: str = ""
+
+
+PERSONALIZED: Final = Arms("personalized")
+AGAINST_HOLDOUT: Final = Arms("personalized", "holdout")
+
+
+@cache
+def figures(method: Any) -> tuple[Figure, ...]:
+    """Return the figures that a method must be told."""
+    values = (getattr(method, field.name) for field in fields(method))
+    return tuple(value for value in values if isinstance(value, Figure))
+
+
+def arms(method: Any) -> Arms | None:
+    """Return the arms that a method reads by itself, so that nobody can ask for it by arm; None where any will do."""
+    found: Arms | None = getattr(method, "arms", None)
+    return found
 
 
 class Clusters(NamedTuple):
@@ -213,6 +238,86 @@ class MedianBetween:
     known: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CostPer:
+    """A cost that people told, per one of the things that happened."""
+
+    interval: ClassVar[str] = "exact Poisson interval of the number of things, the cost taken as known"
+
+    cost: Figure
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostPerExtra:
+    """A cost that people told, per success that one arm has more than it would have as the other one."""
+
+    interval: ClassVar[str] = "Newcombe's interval of the difference of proportions, the cost taken as known"
+
+    cost: Figure
+    successes: str
+    trials: str
+    arms: Arms = AGAINST_HOLDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCost:
+    """A cost that people told, per so many things that were delivered: their number is no sample of anything."""
+
+    interval: ClassVar[str] = ""
+
+    cost: Figure
+    of: str
+    per: int = 1
+    arms: Arms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRatio:
+    """The sum of `count` amounts in an arm, over a cost that people told. Stored as in `Mean`."""
+
+    interval: ClassVar[str] = "normal interval of the sum, the cost taken as known"
+
+    total: str
+    count: str
+    squares: str
+    cost: Figure
+    scale: int = 1
+    squares_scale: int = 1
+    arms: Arms = PERSONALIZED
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What one arm earned more than it would have as the other one, times the margin. Stored as in `Mean`."""
+
+    interval: ClassVar[str] = "normal interval of the difference of means, the margin taken as known"
+
+    total: str
+    count: str
+    squares: str
+    margin: Figure
+    scale: int = 1
+    squares_scale: int = 1
+    arms: Arms = AGAINST_HOLDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnOnInvestment:
+    """(gain - cost) / cost, with the gain as in `Gain` and the cost as people told it."""
+
+    interval: ClassVar[str] = "normal interval of the difference of means, margin and cost taken as known"
+
+    total: str
+    count: str
+    squares: str
+    margin: Figure
+    cost: Figure
+    scale: int = 1
+    squares_scale: int = 1
+    arms: Arms = AGAINST_HOLDOUT
+
+
 Method = (
     Proportion
     | Mean
@@ -226,4 +331,10 @@ Method = (
     | Quantile
     | MedianBetween
     | ListMethod
+    | CostPer
+    | CostPerExtra
+    | UnitCost
+    | ReturnRatio
+    | Gain
+    | ReturnOnInvestment
 )  # fmt: skip

@@ -6,9 +6,10 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from stream_app.core.inputs import Figure
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Binned, Measure
-from stream_app.metrics.methods import Method, needs
+from stream_app.metrics.methods import Arms, Method, arms, figures, needs
 from stream_app.metrics.windows import EVERY_WINDOW
 
 Honesty = Literal["exact", "estimate", "input"]
@@ -65,6 +66,16 @@ class Metric:
     def needs(self) -> tuple[str, ...]:
         """The measures that it reads."""
         return needs(self.method)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What people must tell before it can be answered."""
+        return figures(self.method)
+
+    @property
+    def arms(self) -> Arms | None:
+        """The arms that it reads by itself."""
+        return arms(self.method)
 
     @property
     def has_interval(self) -> bool:

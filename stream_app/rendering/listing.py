@@ -33,6 +33,10 @@ def definition(metric: Metric, family: Family, currency: str) -> str:
         ("dimensions", ", ".join(metric.dimensions) if metric.dimensions != DIMENSIONS else "all"),
         ("windows", " ".join(metric.windows)),
     ]
+    if metric.figures:
+        rows.append(("told", ", ".join(figure.text for figure in metric.figures)))
+    if metric.arms:
+        rows.append(("arms", " against ".join(filter(None, metric.arms))))
     if metric.is_exported:
         rows.append(("PromQL", promql(metric, currency)))
     table = "\n".join(f"  {name:11} {text}" for name, text in rows)

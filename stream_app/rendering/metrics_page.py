@@ -56,6 +56,10 @@ def _section(metric: Metric, currency: str) -> str:
         ("good", good(metric)),
         ("needs", ", ".join(f"`{name}`" for name in metric.needs)),
     ]
+    if metric.figures:
+        rows.append(("told", ", ".join(f"`{figure.text}`" for figure in metric.figures) + ": [inputs.md](inputs.md)"))
+    if metric.arms:
+        rows.append(("arms", " against ".join(filter(None, metric.arms))))
     if metric.at_least > 1:
         rows.append(("at least", f"{metric.at_least} observations"))
     if metric.dimensions != DIMENSIONS:

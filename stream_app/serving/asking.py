@@ -44,4 +44,6 @@ async def view_now(settings: Settings, clock: Callable[[], int] = clock_ms) -> V
     for sums in (windows, bins):
         sums.advance(changes, windows_end_ms(newest))
     origin = Origin(version("lynceus"), settings.server.title)
-    return build_view(origin, meaning, windows, bins, reading.partitions, reading.store, newest, at_ms, 0.0)
+    return build_view(
+        origin, meaning, windows, bins, reading.partitions, reading.store, newest, at_ms, 0.0, reading.inputs
+    )

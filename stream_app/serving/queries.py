@@ -6,14 +6,16 @@ from typing import Final
 
 import msgspec
 
+from stream_app.core.inputs import Figure, Told, scope_of, told_for
 from stream_app.core.panes import DAY_MS
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Tally
 from stream_app.metrics.list_methods import AgainstReference
+from stream_app.metrics.methods import Arms
 from stream_app.metrics.metric import Metric
-from stream_app.serving.snapshot import Series
+from stream_app.serving.snapshot import Series, WindowView
 from stream_app.serving.sums import ALL
-from stream_app.serving.views import Binned, Meaning, View, measures_of, series
+from stream_app.serving.views import Binned, Meaning, Totals, View, measures_of, series
 from stream_app.statistics.counted import NO_BINS, Bins
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import lower
@@ -33,11 +35,22 @@ class BadQueryError(Exception):
         self.near = near
 
 
+class ToldFigure(msgspec.Struct, frozen=True):
+    """A figure that people told for the window: of what, when its newest part was told, and by whom."""
+
+    key: str
+    scope: str
+    value: float
+    told_ms: int
+    authors: tuple[str, ...]
+
+
 class Answer(msgspec.Struct, frozen=True):
     """One metric of one window, over the slices that have the values of `where`.
 
     `unseen` names the dimensions of which the value asked for was never counted: perhaps a typing error. `maturity` is
-    the share of the window's impressions as old as the metric needs to settle.
+    the share of the window's impressions as old as the metric needs to settle. `told` has the figures that people told
+    for it, `untold` those of which some moment of the window is not told: then there is no estimate.
     """
 
     metric: str
@@ -53,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True):
     maturity: float
     estimate: Estimate | None
     measures: dict[str, int | float]
+    told: tuple[ToldFigure, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
 def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Answer:
@@ -73,10 +88,11 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
             raise BadQueryError(f"{metric.name} is not known by {dimension}", list(metric.dimensions))
     window = view.snapshot.windows[name]
     wanted = [(DIMENSIONS.index(dimension), value) for dimension, value in asked.items()]
-    total = Tally.total(
-        (tally for slice_, tally in view.totals[name].items() if all(slice_[at] == value for at, value in wanted)),
-        len(meaning.index),
-    )
+    arms = metric.arms or Arms("", "")
+    total = _total(view.totals[name], meaning, wanted, arms.arm)
+    base = _total(view.totals[name], meaning, wanted, arms.base) if arms.base else ()
+    told = {figure: _told(view, meaning, figure, asked, window) for figure in metric.figures}
+    values = {figure: found.value for figure, found in told.items() if found}
     binned = view.bins[name]
     bins, reference = _bins(binned, meaning, metric, wanted), NO_BINS
     if isinstance(metric.method, AgainstReference):
@@ -99,8 +115,14 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         is_gapped,
         is_rekeyed,
         window.maturities[metric.name],
-        None if metric.name in window.not_yet else lower(metric, total, meaning.index, bins, reference),
+        None if metric.name in window.not_yet else lower(metric, total, meaning.index, bins, reference, base, values),
         measures_of(meaning, total),
+        tuple(
+            ToldFigure(figure.key, found.scope, found.value, found.told_ms, found.authors)
+            for figure, found in told.items()
+            if found
+        ),
+        tuple(Figure(figure.key, scope_of(figure, asked)).text for figure, found in told.items() if not found),
     )
 
 
@@ -113,6 +135,17 @@ def query_series(view: View, meaning: Meaning, parameters: Iterable[tuple[str, s
 def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:
     """Refuse parameters where none are read: an ignored filter would look like an answer to it."""
     _once(parameters, ())
+
+
+def _total(totals: Totals, meaning: Meaning, wanted: Sequence[tuple[int, str]], arm: str) -> Tally:
+    """Return the sum over the slices that have these values, and this arm where one is named."""
+    values = [*wanted, (DIMENSIONS.index("arm"), arm)] if arm else wanted
+    chosen = (tally for slice_, tally in totals.items() if all(slice_[at] == value for at, value in values))
+    return Tally.total(chosen, len(meaning.index))
+
+
+def _told(view: View, meaning: Meaning, figure: Figure, where: Mapping[str, str], window: WindowView) -> Told | None:
+    return told_for(view.inputs, figure, where, window.start_ms, window.end_ms, meaning.currency)
 
 
 def _bins(binned: Binned, meaning: Meaning, metric: Metric, wanted: Sequence[tuple[int, str]]) -> Bins:

@@ -15,7 +15,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from stream_app.core.cells import partition_key
+from stream_app.core.cells import CHANGE, inputs_key, partition_key
+from stream_app.core.events import BusinessInput
+from stream_app.core.inputs import NO_INPUTS, Inputs, read
 from stream_app.errors import LynceusError
 from stream_app.serving.partitions import META, Answer, Attempt, Change, Known, PartitionState
 from stream_app.serving.snapshot import StoreState
@@ -39,6 +41,7 @@ class Reading(NamedTuple):
     changes: tuple[Change, ...]
     partitions: tuple[PartitionState, ...]
     store: StoreState
+    inputs: Inputs = NO_INPUTS
 
 
 def connect(settings: RedisSettings) -> "Redis":
@@ -103,7 +106,9 @@ async def _let_in(redis: "Redis", settings: RedisSettings) -> None:
 
 
 class Reader:
-    """Reads the partitions of one app and topic. Mutable state: what it knows of each, how far it scanned.
+    """Reads the partitions of one app and topic, and what people told the app.
+
+    Mutable state: what it knows of each, how far it scanned.
 
     It must be asked by one task at a time.
     """
@@ -125,6 +130,9 @@ class Reader:
         self._columns = tuple(columns)
         self._clock = clock
         self._known: dict[int, Known] = dict.fromkeys(range(partitions), Known())
+        self._inputs_key = inputs_key(app)
+        self._inputs: Inputs = NO_INPUTS
+        self._change: bytes | None = None
         self._cursor = 0
         self._may_scan = True
         self.has_scanned = False
@@ -138,11 +146,13 @@ class Reader:
         began = self._clock()
         answers = await self._ask_all()
         elapsed = self._clock() - began
-        memory, scanned = answers[:2]
+        memory, scanned, change = answers[:3]
+        if change != self._change:
+            self._inputs, self._change = await self._read_inputs(change), change
         self._discover(scanned)
         attempts: dict[int, Attempt] = {}
         faults: dict[int, str] = {}
-        for partition, answer in zip(self._known, answers[2:], strict=False):
+        for partition, answer in zip(self._known, answers[3:], strict=False):
             attempts[partition] = Attempt(partition, self._known[partition], self._columns)
             self._observe(attempts, faults, partition, answer)
         await self._complete(attempts, faults)
@@ -162,30 +172,45 @@ class Reader:
             tuple(changes),
             tuple(sorted(states)),
             StoreState(True, round(elapsed * 1000, 3), used, limit),
+            self._inputs,
         )
 
     def forget(self) -> None:
         """Forget all that was read: the next refresh returns everything, for windows that know nothing."""
         self._known = dict.fromkeys(self._known, Known())
+        self._change = None
 
     # -- inside ----------------------------------------------------------------------------------------------
 
     async def _ask_all(self) -> list[Any]:
-        """Ask for memory, further partitions, and META of every known partition: one round trip."""
+        """Ask for memory, further partitions, whether inputs changed, and META of every known partition: one trip."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.info("memory")
         if self._may_scan:
             pipe.scan(self._cursor, match=f"{_literal(self._prefix)}*{self._suffix}", count=SCAN_COUNT)
         else:
             pipe.ping()
+        pipe.hmget(self._inputs_key, [CHANGE])
         for partition in self._known:
             pipe.hmget(self._key(partition), META)
         answers = await _translated(pipe.execute(raise_on_error=False), self._settings)
-        memory, scanned, *partitions = answers
-        self._raise_first(partitions)
+        memory, scanned, changed, *states = answers
+        # Where the inputs may not be read, none are told.
+        change = None if isinstance(changed, ResponseError) else changed
+        self._raise_first([change, *states])
         if isinstance(memory, dict):
             memory = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
-        return [memory, scanned, *partitions]
+        return [memory, scanned, change and change[0], *states]
+
+    async def _read_inputs(self, change: bytes | None) -> Inputs:
+        """Read what people told; they do so rarely."""
+        if change is None:
+            return NO_INPUTS
+        try:
+            fields = await _translated(self._redis.hgetall(self._inputs_key), self._settings)
+        except ResponseError:
+            return NO_INPUTS
+        return {id_: each for id_, each in read(fields).items() if isinstance(each, BusinessInput)}
 
     def _discover(self, scanned: object) -> None:
         """Take one step of the scan for further partitions; they are read from the next refresh on."""

@@ -118,6 +118,7 @@ class Refresher:
             self._newest_ms,
             at_ms,
             rate,
+            reading.inputs,
         )
 
     def _note(self, fault: str) -> None:

@@ -64,6 +64,7 @@ def meaning_of(settings: Settings) -> Meaning:
         max(counting.click_conversion_window_s, counting.view_conversion_window_s) * 1000,
         counting.session_gap_s * 1000,
         HISTOGRAMS,
+        counting.currency,
     )
 
 

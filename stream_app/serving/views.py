@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream_app.core.cells import OUTCOMES
+from stream_app.core.inputs import NO_INPUTS, Inputs
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import DIMENSIONS, OTHER, Slice
 from stream_app.core.tally import Histogram, Spread, add_into
@@ -66,6 +67,7 @@ class Meaning(msgspec.Struct, frozen=True):
     conversion_window_ms: int = 7 * DAY_MS
     session_gap_ms: int = HOUR_MS // 2
     histograms: tuple[Histogram | Spread, ...] = ()
+    currency: str = "EUR"
 
     def settling_ms(self, metric: Metric) -> int:
         """Return how long after a pane what `metric` says of it may still change, late events aside.
@@ -95,7 +97,7 @@ class Meaning(msgspec.Struct, frozen=True):
 
 
 class View(NamedTuple):
-    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute.
+    """A snapshot, its rendering, and what queries need beyond it: tallies by slice, and by minute; what people told.
 
     `gap_ms` and `rekeyed_ms` say until when something may be missing: of what is told of people of an age, also from
     before its window.
@@ -112,6 +114,7 @@ class View(NamedTuple):
     is_stale: bool = False
     gap_ms: int = 0
     rekeyed_ms: int = 0
+    inputs: Inputs = NO_INPUTS
 
 
 class Origin(NamedTuple):
@@ -142,6 +145,7 @@ def build_view(
     newest: int,
     at_ms: int,
     events_per_second: float,
+    inputs: Inputs = NO_INPUTS,
 ) -> View:
     """Compute the view of `windows` and `bins`, which were advanced to the end that belongs to `newest`."""
     watermark = Watermark(meaning.out_of_orderness_ms, meaning.lateness_ms, newest)
@@ -171,7 +175,7 @@ def build_view(
         pipeline=_pipeline(states, store, at_ms, events_per_second),
     )
     view = _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
-    return view._replace(gap_ms=health.gap_ms(states), rekeyed_ms=health.rekeyed_ms(states))
+    return view._replace(gap_ms=health.gap_ms(states), rekeyed_ms=health.rekeyed_ms(states), inputs=inputs)
 
 
 def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
@@ -199,7 +203,7 @@ def stale(view: View, reason: str, is_store_up: bool, at_ms: int) -> View:
         ),
     )
     again = _rendered(snapshot, view.totals, view.pairs, view.steps, view.since, view.bins)
-    return again._replace(is_stale=True, gap_ms=view.gap_ms, rekeyed_ms=view.rekeyed_ms)
+    return again._replace(is_stale=True, gap_ms=view.gap_ms, rekeyed_ms=view.rekeyed_ms, inputs=view.inputs)
 
 
 def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: int) -> Series:

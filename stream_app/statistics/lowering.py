@@ -10,7 +10,10 @@ from typing import Any, Final
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.methods import (
     ClusteredMean,
+    CostPer,
+    CostPerExtra,
     Count,
+    Gain,
     LogMean,
     Mean,
     MedianBetween,
@@ -19,11 +22,14 @@ from stream_app.metrics.methods import (
     Quantile,
     Rate,
     Ratio,
+    ReturnOnInvestment,
+    ReturnRatio,
+    UnitCost,
     WeightedProportion,
 )
 from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
-from stream_app.statistics.counted import NO_BINS, Bins, Counted
+from stream_app.statistics.counted import NO_BINS, NO_FIGURES, Bins, Counted, Figures
 from stream_app.statistics.estimates import Z_95, Estimate, student
 from stream_app.statistics.heavy_tails import log_mean
 from stream_app.statistics.lifts import lift
@@ -33,6 +39,14 @@ from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.quantiles import quantile
 from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.returns import (
+    Amounts,
+    cost_per,
+    cost_per_extra,
+    gain,
+    return_on_investment,
+    return_ratio,
+)
 from stream_app.statistics.surveys import net_promoter_score, weighted_share
 from stream_app.statistics.survival import median_between
 
@@ -43,15 +57,18 @@ def lower(
     index: Mapping[str, int],
     bins: Bins = NO_BINS,
     reference: Bins = NO_BINS,
+    base: Sequence[int] = (),
+    told: Figures = NO_FIGURES,
 ) -> Estimate | None:
-    """Return what `metric` says of `tally`, whose measures stand where `index` says, and of `bins`.
+    """Return what `metric` says of `tally`, whose measures stand where `index` says, and of the rest of a `Counted`.
 
-    `reference` are the bins of the holdout at the same surfaces. None = not enough data.
+    None = not enough data, or a figure that it needs is not told.
 
     Measures that contradict each other (more successes than trials, an answer beyond the metric's bounds) are no data
     either: a wrong number must not look like a right one.
     """
-    found = LOWERED[type(metric.method)](metric.method, Counted(tally, index, bins, reference), metric)
+    counted = Counted(tally, index, bins, reference, base, told)
+    found = LOWERED[type(metric.method)](metric.method, counted, metric)
     # Three cases: nothing to be said, too little behind it, or it contradicts the declaration.
     if found is None or found.n < metric.at_least or not _is_within(metric, found.value):
         return None
@@ -208,6 +225,55 @@ def _median_between(method: MedianBetween, counted: Counted, _: Metric) -> Estim
     return median_between(dict(zip(method.points, counts, strict=True)))
 
 
+def _cost_per(method: CostPer, counted: Counted, _: Metric) -> Estimate | None:
+    cost, count = counted.told.get(method.cost), counted.amount(method.of)
+    return None if cost is None or count < 1 else cost_per(cost, count)
+
+
+def _cost_per_extra(method: CostPerExtra, counted: Counted, _: Metric) -> Estimate | None:
+    cost = counted.told.get(method.cost)
+    if cost is None or not counted.base:
+        return None
+    pairs = [(each.amount(method.successes), each.amount(method.trials)) for each in (counted, _base(counted))]
+    if not all(0 <= successes <= trials > 0 for successes, trials in pairs):
+        return None
+    return cost_per_extra(cost, *pairs[0], *pairs[1])
+
+
+def _unit_cost(method: UnitCost, counted: Counted, _: Metric) -> Estimate | None:
+    cost, count = counted.told.get(method.cost), counted.amount(method.of)
+    if cost is None or count < 1:
+        return None
+    value = cost * method.per / count
+    return Estimate(value, count, value, value)
+
+
+def _return_ratio(method: ReturnRatio, counted: Counted, _: Metric) -> Estimate | None:
+    cost = counted.told.get(method.cost)
+    return None if cost is None else return_ratio(_amounts(method, counted), cost)
+
+
+def _gain(method: Gain | ReturnOnInvestment, counted: Counted, _: Metric) -> Estimate | None:
+    margin = counted.told.get(method.margin)
+    if margin is None or not counted.base:
+        return None
+    return gain(_amounts(method, counted), _amounts(method, _base(counted)), margin)
+
+
+def _return_on_investment(method: ReturnOnInvestment, counted: Counted, metric: Metric) -> Estimate | None:
+    cost, gained = counted.told.get(method.cost), _gain(method, counted, metric)
+    return None if cost is None or gained is None else return_on_investment(gained, cost)
+
+
+def _base(counted: Counted) -> Counted:
+    return counted._replace(tally=counted.base, base=())
+
+
+def _amounts(method: ReturnRatio | Gain | ReturnOnInvestment, counted: Counted) -> Amounts:
+    count, total, squares = (counted.amount(sum_) for sum_ in (method.count, method.total, method.squares))
+    return Amounts(count, total, squares, method.scale, method.squares_scale)
+
+
 LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]] = {
     Proportion: _proportion,
     Mean: _mean,
@@ -221,4 +287,10 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     Quantile: _quantile,
     MedianBetween: _median_between,
     **LISTED,
+    CostPer: _cost_per,
+    CostPerExtra: _cost_per_extra,
+    UnitCost: _unit_cost,
+    ReturnRatio: _return_ratio,
+    Gain: _gain,
+    ReturnOnInvestment: _return_on_investment,
 }

@@ -121,7 +121,7 @@ class Counting:
         where = f"{claim.tp.topic}/{claim.tp.partition}/".encode()
         for apart in report.apart:
             topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
-            kept.setdefault(topic, []).append(_kept(where, apart))
+            kept.setdefault(topic, []).append(kept_of(where, apart))
         for topic, records in kept.items():
             claim.sending.update(await self._send(topic, records))
 
@@ -156,7 +156,8 @@ class Counting:
         await self._reread(claim.tp, offset, claim.epoch)
 
 
-def _kept(where: bytes, apart: SetApart) -> Kept:
+def kept_of(where: bytes, apart: SetApart) -> Kept:
+    """Return what is kept of a record that was set apart; `where` names its topic and partition."""
     value = apart.value or b""
     headers = [("reason", apart.reason.encode()), ("detail", apart.detail.encode()), ("version", b"1")]
     if len(value) > MAX_RECORD_BYTES:

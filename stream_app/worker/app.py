@@ -23,6 +23,7 @@ from stream_app.settings import CountingSettings, Settings
 from stream_app.worker import broker, memory, store
 from stream_app.worker.agents import Counting, Kept
 from stream_app.worker.checkpoint import Checkpoints
+from stream_app.worker.inputs import Following, Register
 from stream_app.worker.instruments import Instruments
 from stream_app.worker.memory import Memory
 from stream_app.worker.tables import StateTable, StateTables
@@ -228,6 +229,9 @@ def create_app(settings: Settings) -> App:
                 log.critical("no progress", partition=stalled.tp.partition, waiting=stalled.end - stalled.position)
                 os._exit(STALLED_STATUS)
 
+    inputs = Register(lambda: app.redis, layout.inputs_key(settings.app), app.instruments)
+    following = Following(settings.kafka, inputs, send, app.instruments)
+    app.task(following.run)
     app.task(_watch_redis)
     app.task(_watch_memory)
     return app

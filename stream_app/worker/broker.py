@@ -35,22 +35,28 @@ def credentials(kafka: KafkaSettings) -> Mapping[str, Any]:
     return {"broker_credentials": faust.SSLCredentials(context)} if context else {}
 
 
-async def cluster_id(kafka: KafkaSettings) -> str:
-    """Return the identity of the Kafka cluster. Raises LynceusError when the topic's brokers do not answer."""
-    options: dict[str, Any] = {}
+def client_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return what a client of aiokafka needs to reach the brokers: addresses, encryption, credentials."""
+    options: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap}
     if kafka.security != "PLAINTEXT":
-        options = {"security_protocol": kafka.security, "ssl_context": _tls(kafka)}
+        options |= {"security_protocol": kafka.security, "ssl_context": _tls(kafka)}
     if kafka.security.startswith("SASL"):
         options |= {
             "sasl_mechanism": kafka.sasl_mechanism,
             "sasl_plain_username": kafka.username,
             "sasl_plain_password": kafka.password.get_secret_value() if kafka.password else None,
         }
+    return options
+
+
+async def cluster_id(kafka: KafkaSettings) -> str:
+    """Return the identity of the Kafka cluster. Raises LynceusError when the topic's brokers do not answer."""
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=kafka.bootstrap, request_timeout_ms=int(kafka.connect_timeout_s * 1000), **options
+        request_timeout_ms=int(kafka.connect_timeout_s * 1000),
+        **client_options(kafka),
     )
     try:
-        with _quiet():
+        with quiet():
             async with asyncio.timeout(kafka.connect_timeout_s):
                 await admin.start()
                 described = await admin.describe_cluster()
@@ -70,7 +76,7 @@ async def cluster_id(kafka: KafkaSettings) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep aiokafka from logging what is about to be said once, in our words."""
     log = logging.getLogger("aiokafka")
     level = log.level

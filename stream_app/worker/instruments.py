@@ -97,6 +97,9 @@ class Instruments:
         self._resident = gauge("lynceus_resident_memory_bytes", "Resident memory of the worker.")
         self._cap = gauge("lynceus_memory_cap_bytes", "Resident memory at which the worker leaves in order.")
         self._scarce = gauge("lynceus_memory_scarce", "Whether less is fetched ahead for want of memory.")
+        self._inputs = counter("lynceus_inputs", "Inputs that this worker stored, or set apart.", "outcome")
+        for outcome in ("told", "refused"):
+            self._inputs.labels(outcome)
         self._log_messages = counter("lynceus_log_messages", "Log messages.", "level")
         for level in ("warning", "error"):
             self._log_messages.labels(level)
@@ -207,6 +210,15 @@ class Instruments:
     def gap(self, offsets: int) -> None:
         """Count offsets that cannot be counted any more."""
         self._gap.inc(offsets)
+
+    def told(self) -> None:
+        """Count an input that was stored."""
+        self._inputs.labels("told").inc()
+
+    def refused_input(self, reason: str) -> None:
+        """Count a record of the inputs' topic that was set apart."""
+        self._inputs.labels("refused").inc()
+        self._dead.labels(reason).inc()
 
     def logged(self, level: str) -> None:
         """Count a log message of level warning or error."""

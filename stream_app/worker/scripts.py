@@ -1,4 +1,4 @@
-"""The five things that may be done to a partition's hash, each a script that checks before it writes.
+"""What may be done to a partition's hash, and to that of the inputs: each a script that checks before it writes.
 
 Redis runs a script alone and whole, and its append-only file gets what the script wrote. Each writes with at most one
 HSET of absolute values: a truncated file then holds all of it or nothing, and repeating it changes nothing.
@@ -53,6 +53,22 @@ local m = redis.call('HMGET', KEYS[1], '@tok', '@off')
 if m[1] ~= ARGV[1] then return 'fenced' end
 if m[2] ~= ARGV[2] then return 'conflict' end
 redis.call('HDEL', KEYS[1], unpack(ARGV, 3))
+return 'ok'
+"""
+
+TELL: Final = """
+-- Put an input into the hash of the inputs, unless another worker did something since it was read. KEYS[1] that hash;
+-- ARGV: field, what is there ('' = nothing), what shall be there, a token that no other write has
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 'changed' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3], '@change', ARGV[4])
+return 'ok'
+"""
+
+REFUSE: Final = """
+-- Note that the record at an offset is set apart; the first worker to say so sends it. KEYS[1] the hash of the inputs;
+-- ARGV: field, offset
+if tonumber(ARGV[2]) <= tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1') then return 'known' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 'ok'
 """
 

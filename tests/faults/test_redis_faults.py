@@ -264,7 +264,7 @@ def test_another_cluster_under_the_same_name_is_refused(kafka: KafkaSettings, re
     """D13: a worker of another Kafka cluster with the same names is refused, and the first one goes on undisturbed."""
     raws = shop_events(4_000, seed=33)
     settings = make_settings(kafka, redis_url, partitions=2)
-    topics = {kafka.events_topic: 2, kafka.dead_letters_topic: 1, kafka.late_topic: 1}
+    topics = {kafka.events_topic: 2, kafka.dead_letters_topic: 1, kafka.late_topic: 1, kafka.inputs_topic: 1}
     with MockKafka(topics) as other, fleet(settings, tmp_path) as running:
         running.start()
         sent = send(kafka, raws[:2_000])

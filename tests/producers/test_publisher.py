@@ -194,7 +194,12 @@ def test_topics_are_created_once_and_stamped_by_the_broker(kafka_settings: Kafka
     record = next(consumer)
     partitions = len(consumer.partitions_for_topic(kafka_settings.events_topic))
     consumer.close()
-    topics = (kafka_settings.events_topic, kafka_settings.dead_letters_topic, kafka_settings.late_topic)
+    topics = (
+        kafka_settings.events_topic,
+        kafka_settings.dead_letters_topic,
+        kafka_settings.late_topic,
+        kafka_settings.inputs_topic,
+    )
     assert (created, again) == (topics, ())
     assert (partitions, record.timestamp_type) == (8, 1)
 

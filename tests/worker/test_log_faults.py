@@ -143,7 +143,8 @@ def own_kafka(kafka_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def own_settings(broker: ApacheKafka, redis_url: str, name: str) -> Settings:
-    topics = {"events_topic": name, "dead_letters_topic": f"{name}.dead", "late_topic": f"{name}.late"}
+    suffixes = {"events_topic": "", "dead_letters_topic": ".dead", "late_topic": ".late", "inputs_topic": ".inputs"}
+    topics = {setting: f"{name}{suffix}" for setting, suffix in suffixes.items()}
     made = make_settings(KafkaSettings(bootstrap=broker.bootstrap, **topics), redis_url, partitions=1)
     ensure_topics(made.kafka)
     return made
