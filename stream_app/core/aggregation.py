@@ -296,6 +296,8 @@ class Cells:
             rows = self._touch(self.panes, self.changed_panes, start)
             self._current_start, self._current = start, rows
             return rows
+        if hour_start(start) < hour_start(max(0, self.floor_ms + FINE_RETENTION_MS - HOUR_RETENTION_MS)):
+            return {}  # older than anything kept: a record at home there has outlived its cell, which must not return
         return self._touch(self.hours, self.changed_hours, hour_start(start))
 
     def _leave(self) -> None:

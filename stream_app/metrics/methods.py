@@ -43,7 +43,7 @@ def needs(method: Any) -> tuple[str, ...]:
 def _sums(method: Any) -> Iterator[str]:
     for field in fields(method):
         value = getattr(method, field.name)
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and not isinstance(value, Figure | Arms):
             yield from (each for each in value if isinstance(each, str))
         elif isinstance(value, str) and value:
             yield value

@@ -20,12 +20,13 @@ Honesty = Literal["exact", "estimate", "input"]
 - `input`: some figure in it was told by people, and is no better than they know.
 """
 
-Settling = Literal["at_once", "click_window", "conversion_window", "session_close", "cohort_age"]
+Settling = Literal["at_once", "click_window", "conversion_window", "session_close", "four_weeks", "cohort_age"]
 """When a pane of it changes no more, late events aside: what its maturity is the share of.
 
 - `at_once`: it says what happened in the pane, and waits for nothing.
 - `click_window`, `conversion_window`: what is credited to an impression may come as long after it.
 - `session_close`: the session is over, 30 minutes after its last event.
+- `four_weeks`: refunds, or what becomes of a lead, may come as long after it.
 - `cohort_age`: it is told when those it is about are `cohort_days` old, so there are no others in any window.
 """
 

@@ -79,6 +79,7 @@ class Meaning(msgspec.Struct, frozen=True):
             "click_window": self.click_window_ms,
             "conversion_window": self.conversion_window_ms,
             "session_close": self.session_gap_ms,
+            "four_weeks": 28 * DAY_MS,
             "cohort_age": 0,
         }
         return waits[metric.settles]

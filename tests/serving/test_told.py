@@ -14,6 +14,7 @@ from stream_app.core.inputs import NO_INPUTS
 from stream_app.core.panes import DAY_MS
 from stream_app.core.records import Exposure
 from stream_app.core.tally import Occasion
+from stream_app.metrics.goals import NEW_CUSTOMERS, NewCustomer
 from stream_app.serving.reader import Reader, connect
 from stream_app.settings import KafkaSettings, RedisSettings, Settings
 from tests.serving.stored import APP, HOLDOUT, HOME, LAYOUT, NOW_MS, TOPIC, Partition

@@ -323,6 +323,7 @@ def test_a_row_has_the_metrics_that_are_known_by_it() -> None:
         (0.75, "click_window", 0),
         (0.5, "session_close", 0),
         (0.25, "conversion_window", 0),
+        (0.0, "four_weeks", 0),
         (1.0, "cohort_age", 28),  # told when they are
     ],
 )
