@@ -119,8 +119,12 @@ class RedisSettings(_Group):
 
 
 class CountingSettings(_Group):
-    """What changes the meaning of a count. A change here needs new state: it is part of the stored configuration."""
+    """What changes the meaning of a count. A change here needs new state: it is part of the stored configuration.
 
+    Except `families`: the others go on when one is added or left out.
+    """
+
+    families: str = Field("all", description="of metrics, separated by commas", pattern=r"^[a-z_]+(,[a-z_]+)*$")
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
     click_window_s: Annotated[int, Field(ge=1, le=86_400)] = 600
     view_conversion_window_s: Annotated[int, Field(ge=1, le=28 * 86_400)] = 86_400

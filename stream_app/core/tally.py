@@ -229,6 +229,10 @@ class Plan(NamedTuple):
         """The columns of the measures in their order, then those of the histograms."""
         return (*self.columns, *(histogram.column for histogram in self.histograms))
 
+    def place_of(self, measure: str) -> int | None:
+        """Return where a measure stands in the vector; None where it is not counted."""
+        return next((at for at, column in enumerate(self.columns) if name_of(column) == measure), None)
+
     @classmethod
     def of(cls, measures: Sequence[Measure], histograms: Sequence[Binned] = ()) -> "Plan":
         """Compile `measures`; their order is the layout of the vector.

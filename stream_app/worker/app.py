@@ -17,8 +17,9 @@ from faust.types import TP
 
 from stream_app.core import cells as layout
 from stream_app.core.rules import Rules
+from stream_app.core.tally import Plan
 from stream_app.errors import LynceusError
-from stream_app.metrics.catalogue import PLAN
+from stream_app.metrics.catalogue import PLAN, plan_of
 from stream_app.settings import CountingSettings, Settings
 from stream_app.worker import broker, memory, store
 from stream_app.worker.agents import Counting, Kept
@@ -32,6 +33,7 @@ from stream_app.worker.vitals import Vitals
 
 log = structlog.get_logger("lynceus.worker")
 
+ALL_FAMILIES: Final = "all"
 CLAIM_EVERY_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0
 METADATA_MAX_AGE_MS: Final = 5_000
@@ -117,7 +119,7 @@ class App(faust.App):
             self.instruments,
             app=settings.app,
             worker=f"{socket.gethostname()}-{os.getpid()}",
-            plan=PLAN,
+            plan=counted(settings.counting),
             rules=rules,
             configuration=layout.fingerprint(rules._asdict().items()),
             now_ms=now_ms,
@@ -182,6 +184,16 @@ def rules_of(counting: CountingSettings) -> Rules:
         max_slices=counting.max_slices,
         max_remembered=counting.max_remembered,
     )
+
+
+def counted(counting: CountingSettings) -> Plan:
+    """Return what is counted. Raises LynceusError for a family that does not exist."""
+    if counting.families == ALL_FAMILIES:
+        return PLAN
+    try:
+        return plan_of(counting.families.split(","))
+    except ValueError as error:
+        raise LynceusError(str(error), "LYNCEUS_COUNTING__FAMILIES; `lynceus metrics` lists them by family") from None
 
 
 def create_app(settings: Settings) -> App:

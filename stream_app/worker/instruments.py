@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from stream_app.core.codec import REASONS
 from stream_app.core.events import EVENT_TYPES
 from stream_app.core.processor import LATE, BatchReport
-from stream_app.metrics.catalogue import INDEX
 from stream_app.worker.claims import Claim
 from stream_app.worker.memory import Memory
 
@@ -141,10 +140,11 @@ class Instruments:
         if visible_after_s:
             self._visible.observe(max(0.0, visible_after_s))
         slices = claim.state.slices.slices
+        places = [(name, at) for name in PER_SLICE if (at := claim.state.plan.place_of(name)) is not None]
         for number, tally in moved.items():
             surface, arm = self._pair(slices[number].surface, slices[number].arm)
-            for name in PER_SLICE:
-                amount = tally[INDEX[name]]
+            for name, at in places:
+                amount = tally[at]
                 if amount > 0:
                     self._slices[name].labels(surface, arm).inc(amount)
         where = self._labelled[claim.tp] = (claim.tp.topic, str(claim.tp.partition))
