@@ -164,6 +164,11 @@ class Partition:
             head.rejected[reason] = head.rejected.get(reason, 0) + number
         return report
 
+    def number_from(self, number: int) -> None:
+        """Give changes of cells numbers above this one."""
+        for kept in (self.cells, self.bins.cells):
+            kept.sequence = max(kept.sequence, number)
+
     @property
     def changes(self) -> int:
         """How many cells the next checkpoint must write."""

@@ -145,7 +145,7 @@ class Checkpoints:
             return  # a rebalance came between
         claim.epoch, claim.end = self.next_epoch(), end
         # Numbers of changes are never given out twice, also when Redis went back: a reader would miss the difference.
-        claim.state.cells.sequence = max(claim.state.cells.sequence, self._now_ms())
+        claim.state.number_from(self._now_ms())
         claim.advanced_ms = self._now_ms()
         self.claims[tp] = claim
         del self.wanted[tp]

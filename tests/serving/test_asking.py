@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from stream_app.answers import answered
 from stream_app.cli import main
 from stream_app.core.cells import partition_key
-from stream_app.core.records import Change, Exposure
+from stream_app.core.records import Exposure
 from stream_app.core.tally import Occasion
 from stream_app.errors import LynceusError
 from stream_app.serving.asking import view_now
@@ -84,8 +84,8 @@ async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", sett
     partition.count(NOW_MS, HOME, 2)
     for earned in (0, 1_000):
         partition.cells.add(NOW_MS, 0, Occasion.SESSION, None)
-        change = Change(Exposure(NOW_MS, 0), Exposure(NOW_MS, 0, revenue_minor=earned))
-        partition.cells.add(NOW_MS, 0, Occasion.EXPOSURE, change)
+        before, after = Exposure(NOW_MS, 0), Exposure(NOW_MS, 0, revenue_minor=earned)
+        partition.cells.grow(NOW_MS, 0, Occasion.EXPOSURE, before, after)
     partition.write()
     text = await answered(settings, {"metric": "revenue_per_session"}, as_json=False)
     assert "  5.00 EUR   95 % interval 0.00 EUR to 14.80 EUR   n 2" == text.splitlines()[1]

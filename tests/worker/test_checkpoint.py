@@ -196,10 +196,14 @@ async def test_leftovers_go_and_what_lives_stays(redis: "Redis", stored: Any, lo
     found = fields(stored)
     state, stale = Partition.restore(PLAN, Rules(), found)
     named = set(layout.unpack_directory(found[layout.DIRECTORY]))
-    cells = {name for name in found if name.startswith(("p:", "h:"))}
+    cells = {name for name in found if name.startswith((*layout.TALLIES, *layout.BINS))}
     assert ([], [], named) == (Partition.restore(PLAN, Rules(), after_folding)[1], stale, cells)
     assert {"counted": 2_161} == outcomes(stored)
     assert {"impressions": 2_161} == {
-        "impressions": sum(tally[0] for name in named for tally in layout.unpack_rows(found[name]).values())
+        "impressions": sum(
+            tally[0]
+            for name in filter(layout.holds_tallies, named)
+            for tally in layout.unpack_rows(found[name]).values()
+        )
     }
     assert state.head.applied == 2_161

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import redis as redis_client
+import structlog
 from confluent_kafka.admin import AdminClient, ConfigResource
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -17,7 +18,7 @@ from stream_app.core.events import BusinessInput, ProgrammeRecord
 from stream_app.core.inputs import latest, read
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.settings import KafkaSettings, RedisSettings
-from stream_app.worker import store
+from stream_app.worker import inputs, store
 from stream_app.worker.agents import Kept
 from stream_app.worker.inputs import Following, Register
 from stream_app.worker.instruments import Instruments
@@ -248,15 +249,23 @@ def compaction(settings: KafkaSettings) -> str | None:
 
 
 async def test_a_missing_topic_is_waited_for(
-    kafka_settings: KafkaSettings, redis: "Redis", stored: "redis_client.Redis", capsys: pytest.CaptureFixture[str]
+    kafka_settings: KafkaSettings, redis: "Redis", stored: "redis_client.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not created by asking for it, one line says that it is missing, and once it is there it is followed."""
     waits = asyncio.Queue[float]()
+    said: list[str] = []
 
     async def sleep(seconds: float) -> None:
         waits.put_nowait(seconds)
         await asyncio.sleep(0.05)
 
+    def hear(_logger: object, _level: str, told: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        said.append(told["event"])
+        raise structlog.DropEvent
+
+    # The one of the module keeps whatever an earlier test of this process made of it.
+    logger = structlog.wrap_logger(structlog.PrintLogger(), processors=[hear], wrapper_class=structlog.BoundLogger)
+    monkeypatch.setattr(inputs, "log", logger)
     instruments = Instruments()
     following = Following(kafka_settings, register(redis), Letters().send, instruments, sleep)
     task = asyncio.create_task(following.run())
@@ -269,6 +278,6 @@ async def test_a_missing_topic_is_waited_for(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    words = capsys.readouterr().out
+    words = "\n".join(said)
     assert ([0.5, 1, 2, 4, 8, 16, 30, 30], None, "compact") == (delays, before, compaction(kafka_settings))
     assert (1, 1) == (words.count("inputs are not followed"), words.count("inputs are followed again"))
