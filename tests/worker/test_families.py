@@ -25,5 +25,5 @@ def test_what_was_shown_is_counted_in_any_case() -> None:
 
 def test_an_unknown_family_is_refused() -> None:
     """The message names the nearest, and where it was said."""
-    with pytest.raises(LynceusError, match=r"'mesages'.*'messages'.*LYNCEUS_COUNTING__FAMILIES"):
-        counted(CountingSettings(families="mesages"))
+    with pytest.raises(LynceusError, match=r"'massages'.*'messages'.*LYNCEUS_COUNTING__FAMILIES"):
+        counted(CountingSettings(families="massages"))
