@@ -203,7 +203,7 @@ def test_the_metrics_are_those_of_the_catalogue() -> None:
     [
         (("metrics", "crt"), "unknown metric 'crt'; there is ctr"),
         (("metrics", "--family", "relevant"), "unknown family 'relevant'; there is relevance"),
-        (("query", "conversoin"), "unknown metric 'conversoin'; there is conversion"),
+        (("query", "conversio"), "unknown metric 'conversio'; there is conversion"),
         (("query", "ctr", "--surfaec", "home"), "No such option: --surfaec"),
     ],
 )
