@@ -78,7 +78,7 @@ class Child:
         while self.is_running and time.monotonic() < deadline:
             if is_ready():
                 return True
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll: what the caller asks about has nothing to wake us with
         return False
 
     def tail(self) -> str:

@@ -95,11 +95,7 @@ class Cells:
         step = self._steps.get(occasion)
         if step is None:
             return
-        start = at_ms - at_ms % PANE_MS
-        rows = self._current if start == self._current_start else self._enter(start)
-        tally = rows.get(slice_number)
-        if tally is None:
-            tally = rows[slice_number] = [0] * self._plan.width
+        tally = self._cell(at_ms - at_ms % PANE_MS, slice_number)
         ones, groups = step
         for index in ones:
             tally[index] += 1
@@ -118,30 +114,19 @@ class Cells:
         then, now = grown.amounts(before), grown.amounts(after)
         if then == now:
             return
-        start = at_ms - at_ms % PANE_MS
-        rows = self._current if start == self._current_start else self._enter(start)
-        tally = rows.get(slice_number)
-        if tally is None:
-            tally = rows[slice_number] = [0] * self._plan.width
+        tally = self._cell(at_ms - at_ms % PANE_MS, slice_number)
         for place, less, more in zip(grown.places, then, now, strict=True):
             if more != less:
                 tally[place] += more - less
 
     def add_amount(self, at_ms: int, key: int, amount: int) -> None:
         """Add `amount` to the first measure of the row `key`."""
-        start = at_ms - at_ms % PANE_MS
-        rows = self._current if start == self._current_start else self._enter(start)
-        tally = rows.get(key)
-        if tally is None:
-            tally = rows[key] = [0] * self._plan.width
+        tally = self._cell(at_ms - at_ms % PANE_MS, key)
         tally[0] += amount
 
     def add_on_day(self, day_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
         """Add a credit to the cell of a whole day, which may lie ahead."""
-        rows = self._touch(self.days, self.changed_days, day_ms)
-        tally = rows.get(slice_number)
-        if tally is None:
-            tally = rows[slice_number] = [0] * self._plan.width
+        tally = self._row(self._touch(self.days, self.changed_days, day_ms), slice_number)
         for _, _, lifts in self._steps.get(occasion, NOTHING)[1]:
             for at, lift in lifts:
                 tally[at] += lift(subject)
@@ -159,10 +144,7 @@ class Cells:
         for occasion, places in self._gathered.items():
             ones, groups = self._steps.get(occasion, NOTHING)
             for (start, number), subjects in places.items():
-                rows = self._current if start == self._current_start else self._enter(start)
-                tally = rows.get(number)
-                if tally is None:
-                    tally = rows[number] = [0] * self._plan.width
+                tally = self._cell(start, number)
                 for index in ones:
                     tally[index] += len(subjects)
                 for given, ones_given, lifts in groups:
@@ -290,6 +272,16 @@ class Cells:
                 self._touch(tier, changed, start)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _cell(self, start: int, number: int) -> list[int]:
+        """Return the tally of a slice in the pane that starts at `start`, or in the hour that has taken it in."""
+        return self._row(self._current if start == self._current_start else self._enter(start), number)
+
+    def _row(self, rows: Rows, number: int) -> list[int]:
+        tally = rows.get(number)
+        if tally is None:
+            tally = rows[number] = [0] * self._plan.width
+        return tally
 
     def _enter(self, start: int) -> Rows:
         if start >= self.floor_ms:
