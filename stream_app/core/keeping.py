@@ -92,8 +92,8 @@ class Keeping:
         if packed is None:
             home, before = None, kind.blank
         else:
-            at_ms, number, *values = decode(packed)
-            home, before = (at_ms, number), kept.make(*values)
+            stored = decode(packed)
+            home, before = stored[:2], kept.make(*stored[2:])
             if kept.begins_anew and kept.begins_anew(before, event):
                 home, before = None, kind.leaves(before) if kind.leaves else kind.blank
         change = kept.abroad if kept.abroad and self._is_abroad(event) else kind.change
@@ -109,10 +109,10 @@ class Keeping:
             elif after == before:
                 return
             home = here
-        table.put(key, encode((*home, *after)))
+        table.put(key, encode(home + after))
         self._grow(home, kept, before, after, event.ts)
 
-    def _grow(self, home: tuple[int, int], kept: _Kept, before: Any, after: Any, now_ms: int) -> None:
+    def _grow(self, home: tuple[int, ...], kept: _Kept, before: Any, after: Any, now_ms: int) -> None:
         at_ms, slice_number = home
         shown_before, shown_after = before[: kept.shows], after[: kept.shows]
         if shown_before == shown_after:
