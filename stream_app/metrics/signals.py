@@ -127,7 +127,7 @@ def follow(record: Signal, event: AnyEvent) -> Signal:
         return record if record.signal_ms else _with_signal(record, event)
     if isinstance(event, Click):
         if event.ts > record.last_click_ms:
-            record = Signal(*record[:_LAST_CLICK], event.ts, *record[_LATEST:])
+            record = Signal._make((*record[:_LAST_CLICK], event.ts, *record[_LATEST:]))
         return _with_click(record, event.ts) if record.signal_ms else record
     return _with_conversion(record, event.ts)
 
