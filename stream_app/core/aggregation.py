@@ -19,7 +19,8 @@ from stream_app.core.panes import (
     hour_start,
     pane_start,
 )
-from stream_app.core.tally import NOTHING, Occasion, Plan, Subject, add_into, subtract_from
+from stream_app.core.records import Grown
+from stream_app.core.tally import NOTHING, Lifts, Occasion, Plan, Subject, add_into
 
 Rows = dict[int, list[int]]
 Place = tuple[int, int]
@@ -41,8 +42,7 @@ class Cells:
     """All cells of one partition."""
 
     __slots__ = (
-        "_current",
-        "_current_start",
+        "_counters",
         "_gathered",
         "_grown",
         "_moved",
@@ -50,6 +50,7 @@ class Cells:
         "_plan",
         "_removed",
         "_steps",
+        "_writable",
         "aged",
         "changed_days",
         "changed_hours",
@@ -68,6 +69,7 @@ class Cells:
         self.prefixes = prefixes
         self._steps = plan.steps
         self._grown = plan.grown
+        self._counters = plan.counters
         self.aged = plan.aged
         self.panes: dict[int, Rows | bytes] = {}
         self.hours: dict[int, Rows | bytes] = {}
@@ -81,8 +83,7 @@ class Cells:
         self._moved: Rows = {}
         self._open: set[int] = set()
         self._removed: list[str] = []
-        self._current_start = -1
-        self._current: Rows = {}
+        self._writable: dict[int, Rows] = {}
         self._gathered: defaultdict[Occasion, defaultdict[Place, list[Any]]]
         self._gathered = defaultdict(partial(defaultdict, list))
 
@@ -106,30 +107,33 @@ class Cells:
                 for index, lift in lifts:
                     tally[index] += lift(subject)
 
-    def grow(self, at_ms: int, slice_number: int, on: Subject, before: Any, after: Any) -> None:
+    def grown_on(self, on: Subject) -> Grown:
+        """Return what `grow` takes for a kind of record: asked for once, for it is needed with every change."""
+        return self._grown.get(on, _NEVER_GROWN)
+
+    def grow(self, at_ms: int, slice_number: int, grown: Grown, before: Any, after: Any) -> None:
         """Add to the cell of its slice and time what a record has more after than before."""
-        grown = self._grown.get(on)
-        if grown is None:
-            return
-        then, now = grown.amounts(before), grown.amounts(after)
-        if then == now:
-            return
-        tally = self._cell(at_ms - at_ms % PANE_MS, slice_number)
-        for place, less, more in zip(grown.places, then, now, strict=True):
-            if more != less:
-                tally[place] += more - less
+        differences = grown.between(before, after)
+        if differences:
+            tally = self._cell(at_ms - at_ms % PANE_MS, slice_number)
+            for place, amount in differences:
+                tally[place] += amount
 
-    def add_amount(self, at_ms: int, key: int, amount: int) -> None:
-        """Add `amount` to the first measure of the row `key`."""
-        tally = self._cell(at_ms - at_ms % PANE_MS, key)
-        tally[0] += amount
+    def rows(self, at_ms: int) -> Rows:
+        """Return the rows of the pane of a time, or of the hour that has taken it in, to be added to at once."""
+        start = at_ms - at_ms % PANE_MS
+        rows = self._writable.get(start)
+        return self._enter(start) if rows is None else rows
 
-    def add_on_day(self, day_ms: int, slice_number: int, occasion: Subject, subject: Any) -> None:
+    def lifts_on(self, occasion: Subject) -> Lifts:
+        """Return what `add_on_day` takes for an occasion."""
+        return tuple(lift for _, _, lifts in self._steps.get(occasion, NOTHING)[1] for lift in lifts)
+
+    def add_on_day(self, day_ms: int, slice_number: int, lifts: Lifts, subject: Any) -> None:
         """Add a credit to the cell of a whole day, which may lie ahead."""
         tally = self._row(self._touch(self.days, self.changed_days, day_ms), slice_number)
-        for _, _, lifts in self._steps.get(occasion, NOTHING)[1]:
-            for at, lift in lifts:
-                tally[at] += lift(subject)
+        for at, lift in lifts:
+            tally[at] += lift(subject)
 
     def gathered(self, occasion: Occasion) -> defaultdict[Place, list[Any]]:
         """Return the lists of subjects, by place, to which a credit may be appended in place of `add`.
@@ -166,7 +170,7 @@ class Cells:
         if floor <= self.floor_ms:
             return
         self.settle()
-        self._leave()
+        self._writable.clear()
         for start in sorted(start for start in self.panes if start < floor):
             self._touch(self.panes, self.changed_panes, start)
             rows = _rows(self.panes.pop(start))
@@ -187,9 +191,8 @@ class Cells:
         ):
             for start in [start for start in tier if start < oldest]:
                 self._touch(tier, changed, start)
-                for number, tally in _rows(tier.pop(start)).items():
-                    # What is forgotten by age did not happen just now: it must not look like counters that step back.
-                    add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
+                # What is forgotten by age did not happen just now: it must not look like counters that step back.
+                self._move(_rows(tier.pop(start)), 1)
                 changed.discard(start)
                 self._forget(f"{prefix}{start}")
 
@@ -198,7 +201,7 @@ class Cells:
     def take_changes(self) -> dict[str, bytes]:
         """Return the fields that changed since the last call, packed as absolute values, and begin anew."""
         self.settle()
-        self._leave()
+        self._writable.clear()
         self.sequence += 1
         fields: dict[str, bytes] = {}
         cold = self.floor_ms + FINE_RETENTION_MS - COLD_AFTER_MS
@@ -209,8 +212,7 @@ class Cells:
         ):
             for start in changed:
                 rows = _rows(tier[start])
-                for number, tally in rows.items():
-                    add_into(self._moved.setdefault(number, [0] * self._plan.width), tally)
+                self._move(rows, 1)
                 field = f"{prefix}{start}"
                 fields[field] = packed = cells.pack_rows(rows)
                 self.sequences[field] = self.sequence
@@ -230,7 +232,7 @@ class Cells:
         return fields
 
     def take_moved(self) -> Rows:
-        """Return by how much each slice's tally grew since the last call: what process-scoped counters add."""
+        """Return by how much the plan's counters grew in each slice since the last call, in their order."""
         moved, self._moved = self._moved, {}
         return {number: tally for number, tally in moved.items() if any(tally)}
 
@@ -275,7 +277,13 @@ class Cells:
 
     def _cell(self, start: int, number: int) -> list[int]:
         """Return the tally of a slice in the pane that starts at `start`, or in the hour that has taken it in."""
-        return self._row(self._current if start == self._current_start else self._enter(start), number)
+        rows = self._writable.get(start)
+        if rows is None:
+            rows = self._enter(start)
+        tally = rows.get(number)
+        if tally is None:
+            tally = rows[number] = [0] * self._plan.width
+        return tally
 
     def _row(self, rows: Rows, number: int) -> list[int]:
         tally = rows.get(number)
@@ -284,16 +292,15 @@ class Cells:
         return tally
 
     def _enter(self, start: int) -> Rows:
+        """Open the rows of a pane: they stay at hand until the next checkpoint, or until panes are folded."""
         if start >= self.floor_ms:
             rows = self._touch(self.panes, self.changed_panes, start)
-            self._current_start, self._current = start, rows
-            return rows
-        if hour_start(start) < hour_start(max(0, self.floor_ms + FINE_RETENTION_MS - HOUR_RETENTION_MS)):
-            return {}  # older than anything kept: a record at home there has outlived its cell, which must not return
-        return self._touch(self.hours, self.changed_hours, hour_start(start))
-
-    def _leave(self) -> None:
-        self._current_start = -1
+        elif hour_start(start) >= hour_start(max(0, self.floor_ms + FINE_RETENTION_MS - HOUR_RETENTION_MS)):
+            rows = self._touch(self.hours, self.changed_hours, hour_start(start))
+        else:
+            rows = {}  # older than anything kept: a record at home there has outlived its cell, which must not return
+        self._writable[start] = rows
+        return rows
 
     def _touch(self, tier: dict[int, Rows | bytes], changed: set[int], start: int) -> Rows:
         """Open rows for writing; at the first touch since a checkpoint, note what they held before."""
@@ -306,13 +313,27 @@ class Cells:
             changed.add(start)
             if tier is self.panes:
                 self._open.add(start)
-            for number, tally in rows.items():
-                subtract_from(self._moved.setdefault(number, [0] * self._plan.width), tally)
+            self._move(rows, -1)
         return rows
+
+    def _move(self, rows: Rows, sign: int) -> None:
+        """Take note of what counters have in these rows: less of it before a change, more of it after."""
+        counters = self._counters
+        if not counters:
+            return
+        for number, tally in rows.items():
+            moved = self._moved.get(number)
+            if moved is None:
+                moved = self._moved[number] = [0] * len(counters)
+            for at, place in enumerate(counters):
+                moved[at] += sign * tally[place]
 
     def _forget(self, field: str) -> None:
         if self.sequences.pop(field, None) is not None:
             self._removed.append(field)
+
+
+_NEVER_GROWN: Final = Grown(lambda _before, _after: ())
 
 
 def _rows(rows: Rows | bytes) -> Rows:

@@ -66,6 +66,7 @@ class Attribution:
         self.bins = bins
         self.followed = FollowedLists(joins.lists, bins)
         self._add = cells.add
+        self._exposed = cells.grown_on(Occasion.EXPOSURE)
         self._shown = cells.gathered(Occasion.IMPRESSION)
         self._begun = cells.gathered(Occasion.SESSION)
         self._scored = cells.gathered(Occasion.SCORES)
@@ -324,7 +325,7 @@ class Attribution:
             before.goals | goals,
         )
         self.joins.exposures.put(key, after)
-        self.cells.grow(before.at_ms, before.slice_number, Occasion.EXPOSURE, before, after)
+        self.cells.grow(before.at_ms, before.slice_number, self._exposed, before, after)
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""

@@ -117,11 +117,11 @@ class FollowedLists:
         entries = [*before]
         after = seen
         for event, key in zip(impressions, keys, strict=True):
-            position = event.position
+            position, predicted, propensity = event.position, event.predicted, event.propensity
             if position > MOST_POSITIONS:
                 continue
             after |= 1 << position - 1
-            predicted, propensity = event.predicted, event.propensity
+            items.append((key ^ decision) % ITEM_BINS)
             if predicted is None:
                 predicted = _UNSTATED
             else:
@@ -130,8 +130,7 @@ class FollowedLists:
                 propensity = _UNSTATED
             else:
                 choices.append(propensity)
-            items.append((key ^ decision) % ITEM_BINS)
-            entries += (key & _TAG, position, predicted, propensity)
+            entries += key & _TAG, position, predicted, propensity
         if packed is not None and len(entries) == len(before):
             return
         number = len(entries) // 4

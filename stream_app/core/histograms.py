@@ -53,7 +53,11 @@ def read_key(key: int) -> BinKey:
     return BinKey(above >> NAME_BITS, above & ((1 << NAME_BITS) - 1), within + _LOWEST_BIN)
 
 
-def by_subject(histograms: Sequence[Binned]) -> Mapping[type[Event] | Kind, tuple[tuple[int, Histogram], ...]]:
+Numbered = tuple[tuple[int, Histogram], ...]
+"""Histograms, each with its number."""
+
+
+def by_subject(histograms: Sequence[Binned]) -> Mapping[type[Event] | Kind, Numbered]:
     """Return the histograms, with their numbers, by what they grow on."""
     own = [each for each in histograms if isinstance(each, Histogram)]
     return {on: tuple((each.number, each) for each in own if each.on == on) for on in dict.fromkeys(h.on for h in own)}
@@ -97,11 +101,18 @@ class Bins:
             for (start, coarse), subjects in places.items():
                 if not subjects:
                     continue
-                counted = Counter(subjects)
+                counted, rows = Counter(subjects), self.cells.rows(start)
                 for number, spread in self._spreads[occasion]:
+                    first = bin_key(coarse, number, 0)
                     for bin_, amount in spread.amounts(counted).items():
-                        if amount:
-                            self.cells.add_amount(start, bin_key(coarse, number, bin_), amount)
+                        if not amount:
+                            continue
+                        key = first + bin_ if _LOWEST_BIN <= bin_ <= _HIGHEST_BIN else bin_key(coarse, number, bin_)
+                        row = rows.get(key)
+                        if row is None:
+                            rows[key] = [amount]
+                        else:
+                            row[0] += amount
             places.clear()
 
     def add(self, at_ms: int, slice_number: int, on: type[Event], event: Event) -> None:
@@ -109,11 +120,15 @@ class Bins:
         for number, histogram in self._by_subject.get(on, ()):
             self._put(at_ms, slice_number, number, _stands(histogram, event), 1)
 
-    def grow(self, at_ms: int, slice_number: int, kind: Kind, before: Any, after: Any) -> None:
+    def histograms_on(self, kind: Kind) -> Numbered:
+        """Return what `grow` takes for a kind of record: asked for once, for it is needed with every change."""
+        return self._by_subject.get(kind, ())
+
+    def grow(self, at_ms: int, slice_number: int, histograms: Numbered, blank: Any, before: Any, after: Any) -> None:
         """Let a record that changed leave its bins and enter others; a blank one stands in none."""
-        for number, histogram in self._by_subject.get(kind, ()):
-            then = _NOWHERE if before == kind.blank else _stands(histogram, before)
-            now = _NOWHERE if after == kind.blank else _stands(histogram, after)
+        for number, histogram in histograms:
+            then = _NOWHERE if before == blank else _stands(histogram, before)
+            now = _NOWHERE if after == blank else _stands(histogram, after)
             if then != now:
                 self._put(at_ms, slice_number, number, then, -1)
                 self._put(at_ms, slice_number, number, now, 1)
@@ -122,7 +137,12 @@ class Bins:
         bin_, weight = standing
         if bin_ is None or not weight:
             return
-        self.cells.add_amount(at_ms, bin_key(self.coarse(slice_number), number, bin_), sign * weight)
+        rows, key = self.cells.rows(at_ms), bin_key(self.coarse(slice_number), number, bin_)
+        row = rows.get(key)
+        if row is None:
+            rows[key] = [sign * weight]
+        else:
+            row[0] += sign * weight
 
     def coarse(self, slice_number: int) -> int:
         """Return the number of the slice that stands for the surface and arm of this one."""

@@ -14,36 +14,50 @@ from stream_app.core.events import EVENT_TYPES, AnyEvent, Event, Impression
 from stream_app.core.histograms import Bins
 from stream_app.core.memory import KEY_SHIFT, Remembered
 from stream_app.core.panes import pane_start
-from stream_app.core.records import Aged, Home, Kind, pack, unpack
+from stream_app.core.records import Kind, decode, encode, never
 from stream_app.core.slices import DIMENSIONS
 
 SliceOf = Callable[[AnyEvent], int]
 Tables = Mapping[Kind, Remembered[bytes]]
-_NOTHING: Final[tuple[Kind, ...]] = ()
+
+
+class _Kept:
+    """What a change of a record of one kind needs, looked up once: events are many, and kinds are few."""
+
+    __slots__ = ("abroad", "aged", "begins_anew", "grown", "histograms", "kind", "make", "moves", "shows", "table")
+
+    def __init__(self, kind: Kind, table: Remembered[bytes], cells: Cells, bins: Bins) -> None:
+        self.kind = kind
+        self.table = table
+        self.grown = cells.grown_on(kind)
+        self.histograms = bins.histograms_on(kind)
+        self.aged = tuple((aged, cells.lifts_on(aged)) for aged in cells.aged if aged.kind == kind)
+        self.begins_anew = None if kind.begins_anew is never else kind.begins_anew
+        self.moves = None if kind.moves is never else kind.moves
+        self.abroad = kind.change_abroad
+        self.make = type(kind.blank)
+        self.shows = kind.shows
 
 
 class Keeping:
     """Changes records and adds what grows with them to `cells` and `bins`. Mutable state: the tables of the records."""
 
-    __slots__ = ("_aged", "_bins", "_cells", "_currency", "_exposed", "_kinds", "_tables", "_types")
+    __slots__ = ("_bins", "_cells", "_currency", "_exposed", "_kept", "_types")
 
     def __init__(self, tables: Tables, cells: Cells, bins: Bins, currency: str) -> None:
         """`currency` is the reporting currency."""
-        self._tables = tables
         self._currency = currency
         self._cells = cells
         self._bins = bins
-        self._aged: dict[Kind, tuple[Aged, ...]] = {
-            kind: tuple(aged for aged in cells.aged if aged.kind == kind) for kind in tables
-        }
-        kinds = {of: tuple(kind for kind in tables if of in kind.on) for of in EVENT_TYPES}
-        self._kinds = {of: concerned for of, concerned in kinds.items() if concerned}
-        self._exposed = tuple(kind for kind in tables if kind.on_exposure)
+        every = [_Kept(kind, table, cells, bins) for kind, table in tables.items()]
+        kept = {of: tuple(each for each in every if of in each.kind.on) for of in EVENT_TYPES}
+        self._kept = {of: concerned for of, concerned in kept.items() if concerned}
+        self._exposed = tuple(each for each in every if each.kind.on_exposure)
         self._types = {of for of in EVENT_TYPES if cells.grows_on(of) or bins.grows_on(of)}
 
     def __contains__(self, of: type[Event]) -> bool:
         """Say whether events of this type change anything here."""
-        return of in self._kinds or of in self._types
+        return of in self._kept or of in self._types
 
     def take(self, event: AnyEvent, slice_of: SliceOf, *, is_personal: bool) -> None:
         """Add what grows with the event. Its slice is asked for where something is at home in it, and only there.
@@ -55,51 +69,60 @@ class Keeping:
             slice_number = slice_of(event)
             self._cells.add(event.ts, slice_number, of, event)
             self._bins.add(event.ts, slice_number, of, event)
-        for kind in self._kinds.get(of, _NOTHING):
-            if is_personal or not kind.is_personal:
-                self._change(kind, event, slice_of)
+        for kept in self._kept.get(of, _NOTHING):
+            if is_personal or not kept.kind.is_personal:
+                self._change(kept, event, slice_of)
 
     def expose(self, impression: Impression, slice_number: int) -> None:
         """Add what grows with the impression by which a session begins to see a surface; not without analytics."""
-        for kind in self._exposed:
-            self._change(kind, impression, lambda _: slice_number)
+        for kept in self._exposed:
+            self._change(kept, impression, lambda _: slice_number)
 
     def _is_abroad(self, event: AnyEvent) -> bool:
         return getattr(event, "currency", None) not in (None, self._currency)
 
-    def _change(self, kind: Kind, event: AnyEvent, slice_of: SliceOf) -> None:
+    def _change(self, kept: _Kept, event: AnyEvent, slice_of: SliceOf) -> None:
+        # Several kinds are concerned by a click: this is written for speed.
+        kind, table = kept.kind, kept.table
         name = kind.key(event)
         if name is None:
             return
-        key, table = digest(name.encode()) >> KEY_SHIFT, self._tables[kind]
+        key = digest(name.encode()) >> KEY_SHIFT
         packed = table.get(key)
-        home, before = (None, kind.blank) if packed is None else unpack(packed, kind)
-        if home is not None and kind.begins_anew(before, event):
-            home, before = None, kind.leaves(before) if kind.leaves else kind.blank
-        change = kind.change if kind.change_abroad is None or not self._is_abroad(event) else kind.change_abroad
+        if packed is None:
+            home, before = None, kind.blank
+        else:
+            stored = decode(packed)
+            home, before = stored[:2], kept.make(*stored[2:])
+            if kept.begins_anew and kept.begins_anew(before, event):
+                home, before = None, kind.leaves(before) if kind.leaves else kind.blank
+        change = kept.abroad if kept.abroad and self._is_abroad(event) else kind.change
         after = change(before, event)
-        is_moving = home is not None and kind.moves(before, event)
-        if after == before and not is_moving:
+        is_moving = home is not None and kept.moves is not None and kept.moves(before, event)
+        if not is_moving and (after is before or after == before):
             return
         if home is None or is_moving:
-            here = Home(pane_start(event.ts), self._coarse(kind, slice_of(event)))
+            here = pane_start(event.ts), self._coarse(kind, slice_of(event))
             if home not in (None, here):
-                self._grow(home, kind, before, kind.blank, event.ts)
+                self._grow(home, kept, before, kind.blank, event.ts)
                 before = kind.blank
             elif after == before:
                 return
             home = here
-        table.put(key, pack(home, after))
-        if before[: kind.shows] != after[: kind.shows]:
-            self._grow(home, kind, before, after, event.ts)
+        table.put(key, encode(home + after))
+        self._grow(home, kept, before, after, event.ts)
 
-    def _grow(self, home: Home, kind: Kind, before: Any, after: Any, now_ms: int) -> None:
+    def _grow(self, home: tuple[int, ...], kept: _Kept, before: Any, after: Any, now_ms: int) -> None:
         at_ms, slice_number = home
-        self._cells.grow(at_ms, slice_number, kind, before, after)
-        self._bins.grow(at_ms, slice_number, kind, before, after)
-        for aged in self._aged[kind]:
+        shown_before, shown_after = before[: kept.shows], after[: kept.shows]
+        if shown_before == shown_after:
+            return
+        self._cells.grow(at_ms, slice_number, kept.grown, shown_before, shown_after)
+        if kept.histograms:
+            self._bins.grow(at_ms, slice_number, kept.histograms, kept.kind.blank, before, after)
+        for aged, lifts in kept.aged:
             if now_ms < (day_ms := aged.day_ms(at_ms)) and (grown := aged.grown(before, after)):
-                self._cells.add_on_day(day_ms, slice_number, aged, grown)
+                self._cells.add_on_day(day_ms, slice_number, lifts, grown)
 
     def _coarse(self, kind: Kind, slice_number: int) -> int:
         if kind.dimensions == DIMENSIONS:
@@ -110,3 +133,6 @@ class Keeping:
             for name, value in zip(DIMENSIONS, slices.slices[slice_number], strict=True)
         )
         return slices.number((surface, arm, policy, segment, channel, device))
+
+
+_NOTHING: Final[tuple[_Kept, ...]] = ()

@@ -29,6 +29,9 @@ COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 DECODED_AT_ONCE: Final = 512
 """Bounds how many decoded events exist at once: many are added up together, and all still fit into the cache."""
 
+GATHERED_AT_MOST: Final = 16_384
+"""Events of which bins gather what to add: the more at once, the less each costs."""
+
 
 class Span(NamedTuple):
     """Records of one Kafka batch: their offsets, and when the broker appended the batch (ms).
@@ -87,6 +90,7 @@ class Partition:
         self.watermark = Watermark(rules.out_of_orderness_ms, rules.lateness_ms)
         self.attribution = Attribution(rules, self.joins, self.slices, self.cells, self.bins)
         self.is_laid_out_anew = True
+        self._gathering = 0
 
     @classmethod
     def restore(cls, plan: Plan, rules: Rules, fields: dict[str, bytes]) -> tuple["Partition", list[str]]:
@@ -178,7 +182,6 @@ class Partition:
         """Return every field that a checkpoint must write (but @off), and the names of fields to delete after it."""
         self.bins.settle()
         fields = self.cells.take_changes() | self.bins.cells.take_changes()
-        self.bins.cells.take_moved()  # no counter tells them
         stale: list[str] = self.cells.take_removed() + self.bins.cells.take_removed()
         head = self.head
         for remembered in self.joins.tables:
@@ -258,9 +261,7 @@ class Partition:
                         newer, older = ids.newer, ids.older
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
-            # Here the events are still in the processor's cache, and after it their memory is used again.
-            attribution.settle()
-            self.cells.settle()
+            self._settle(len(events))
             del events, event
         watermark.observe(newest)
         outcomes[COUNTED] += counted
@@ -269,6 +270,16 @@ class Partition:
             outcomes[COUNTED] += attribution.released - released
             outcomes[UNMATCHED] -= attribution.released - released
 
+    def _settle(self, events: int) -> None:
+        """Add up what so many events brought."""
+        # Here they are still in the processor's cache, and after it their memory is used again.
+        self.attribution.settle()
+        self.cells.settle()
+        self._gathering += events
+        if self._gathering >= GATHERED_AT_MOST:
+            self._gathering = 0
+            self.bins.settle()
+
     def _advance(self) -> None:
         """Let a new pane's worth of event time take effect: on what is remembered, and on which panes are folded."""
         at = self.watermark.at_ms
@@ -276,7 +287,6 @@ class Partition:
         for table, needed_since_ms in self._needed():
             table.advance(at, needed_since_ms)
         self.cells.advance(at)
-        self.bins.settle()
         self.bins.cells.advance(at)
 
     def _needed(self) -> Iterator[tuple[Remembered[Any], int]]:

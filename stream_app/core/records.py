@@ -65,7 +65,8 @@ AMOUNTS_REMEMBERED: Final = 4_096
 """Records of each kind whose amounts are remembered, those used last: some 2 MB."""
 
 
-def _never(_record: Any, _event: Any) -> bool:
+def never(_record: Any, _event: Any) -> bool:
+    """Say no: what most kinds answer where a record might move, or begin anew."""
     return False
 
 
@@ -96,8 +97,8 @@ class Kind(NamedTuple):
     key: Callable[[Any], str | None]
     blank: Any
     change: Callable[[Any, Any], Any]
-    begins_anew: Callable[[Any, Any], bool] = _never
-    moves: Callable[[Any, Any], bool] = _never
+    begins_anew: Callable[[Any, Any], bool] = never
+    moves: Callable[[Any, Any], bool] = never
     leaves: Callable[[Any], Any] | None = None
     shows: int | None = None
     change_abroad: Callable[[Any, Any], Any] | None = None
@@ -151,31 +152,15 @@ class Aged(NamedTuple):
         return () if now == then else tuple(map(sub, now, then))
 
 
-class Home(NamedTuple):
-    """Where a record is at home: the start of a pane, and a slice."""
-
-    at_ms: int
-    slice_number: int
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(tuple[int, ...]).decode
-
-
-def pack(home: Home, record: tuple[int, ...]) -> bytes:
-    """Pack a record with its home: some 20 bytes of integers take less memory than a tuple of them."""
-    return _encode((*home, *record))
-
-
-def unpack(packed: bytes, kind: Kind) -> tuple[Home, Any]:
-    """Undo `pack`."""
-    at_ms, number, *values = _decode(packed)
-    return Home(at_ms, number), type(kind.blank)(*values)
+encode: Final = msgspec.msgpack.Encoder().encode
+"""Packs a record behind its home (the start of a pane, and a slice): 20 bytes of integers, less than a tuple takes."""
+decode: Final = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+"""Undoes `encode`: the two integers of the home, then those of the record."""
 
 
 def packed_at(packed: bytes) -> int:
     """Return the event time of a packed record's home."""
-    return _decode(packed)[0]
+    return decode(packed)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +179,33 @@ def growth(of: Callable[[Any], int]) -> Growth:
     return Growth(of)
 
 
-class Grown(NamedTuple):
-    """What all measures of one kind have of a record: their places in the tally, and the amounts in that order.
+Differences = tuple[tuple[int, int], ...]
+"""Places in the tally, each with what is added there."""
 
-    A record was looked at when it became what it is, so the amounts before a change are those last worked out:
-    remembering them halves the work.
+
+class Grown(NamedTuple):
+    """What all measures of one kind have more of a record than of another; both as far as the kind `shows` them.
+
+    Records become alike: most people of a day did the same one thing. And a record was looked at when it became what it
+    is. So both the differences and the amounts that were worked out last are remembered.
     """
 
-    places: tuple[int, ...]
-    amounts: Callable[[Any], tuple[int, ...]]
+    between: Callable[[Any, Any], Differences]
 
     @classmethod
-    def of(cls, growths: Sequence[tuple[int, Growth]]) -> "Grown":
-        """Compile measures by their places in the tally."""
+    def of(cls, growths: Sequence[tuple[int, Growth]], make: Callable[..., Any] | None = None) -> "Grown":
+        """Compile measures by their places in the tally. `make` gives the record that fields shown are of."""
+        places = tuple(place for place, _ in growths)
         functions = [growth.of for _, growth in growths]
 
         @lru_cache(maxsize=AMOUNTS_REMEMBERED)
-        def amounts(record: Any) -> tuple[int, ...]:
+        def amounts(shown: Any) -> tuple[int, ...]:
+            record = make(*shown) if make else shown
             return tuple([of(record) for of in functions])
 
-        return cls(tuple(place for place, _ in growths), amounts)
+        @lru_cache(maxsize=AMOUNTS_REMEMBERED // 4)
+        def between(before: Any, after: Any) -> Differences:
+            both = zip(places, amounts(before), amounts(after), strict=True)
+            return tuple([(place, more - less) for place, less, more in both if more != less])
+
+        return cls(between)

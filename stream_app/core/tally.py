@@ -56,7 +56,7 @@ class Measure(NamedTuple):
     of record, or the same on the day on which the record is of age. `lift` maps the occasion's subject to the amount:
     the event, a record (`growth`), its growth by that day, minor units of revenue. With `given`, it grows only where
     that attribute of the subject is not None. Who changes what `lift` means counts `version` up: amounts of the former
-    meaning are dropped.
+    meaning are dropped. With `is_counter`, a worker also tells Prometheus how much of it it has counted itself.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Measure(NamedTuple):
     lift: Callable[[Any], int] = one
     given: str | None = None
     version: int = 1
+    is_counter: bool = False
 
     @property
     def column(self) -> str:
@@ -183,13 +184,6 @@ def add_into(sums: list[int], tally: Sequence[int]) -> None:
             sums[index] += amount
 
 
-def subtract_from(sums: list[int], tally: Sequence[int]) -> None:
-    """Subtract `tally` from `sums` in place."""
-    for index, amount in enumerate(tally):
-        if amount:
-            sums[index] -= amount
-
-
 Lifts = tuple[tuple[int, Callable[[Any], int]], ...]
 
 
@@ -212,7 +206,7 @@ class Plan(NamedTuple):
     `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
     nothing grows is in neither of `steps` and `grown`; the latter has what grows with records. `kinds` are the records
     that measures and histograms read, `aged` those that are told by their age, and `delays` how much later than what
-    they are about (ms) some columns are told.
+    they are about (ms) some columns are told. `counters` are the places of what a worker tells Prometheus itself.
     """
 
     width: int
@@ -223,6 +217,7 @@ class Plan(NamedTuple):
     kinds: tuple[Kind, ...] = ()
     aged: tuple[Aged, ...] = ()
     delays: Mapping[str, int] = {}  # never written to
+    counters: tuple[int, ...] = ()
 
     @property
     def meanings(self) -> tuple[str, ...]:
@@ -274,9 +269,10 @@ class Plan(NamedTuple):
             len(measures),
             tuple(measure.column for measure in measures),
             steps,
-            {on: Grown.of(growths) for on, growths in grown.items()},
+            {on: Grown.of(growths, type(on.blank) if isinstance(on, Kind) else None) for on, growths in grown.items()},
             tuple(histograms),
             kinds,
             aged,
             delays,
+            tuple(place for place, measure in enumerate(measures) if measure.is_counter),
         )

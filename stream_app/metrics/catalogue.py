@@ -65,6 +65,8 @@ WINDOWS: Final = windows.WINDOWS
 HISTOGRAMS: Final = tuple(histogram for family in FAMILIES for histogram in family.histograms)
 
 PLAN: Final = Plan.of(MEASURES, HISTOGRAMS)
+COUNTERS: Final = tuple(measure.name for measure in MEASURES if measure.is_counter)
+"""What a worker tells Prometheus itself."""
 INDEX: Final = {measure.name: index for index, measure in enumerate(MEASURES)}
 """Position of each measure in a tally."""
 FAMILY_OF: Final = {metric.name: family for family in FAMILIES for metric in family.metrics}

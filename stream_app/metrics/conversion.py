@@ -26,6 +26,7 @@ MEASURES: Final = (
         "Conversions and orders within the attribution window, at the impression that earned them.",
         "conversions",
         Occasion.CONVERSION,
+        is_counter=True,
     ),
     Measure(
         "converted_sessions",

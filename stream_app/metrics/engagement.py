@@ -8,12 +8,13 @@ from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Family, Metric
 
 MEASURES: Final = (
-    Measure("impressions", "Items seen.", "items", Occasion.IMPRESSION),
+    Measure("impressions", "Items seen.", "items", Occasion.IMPRESSION, is_counter=True),
     Measure(
         "clicks",
         "Impressions acted on within the click window, credited to the pane of the impression; one per impression.",
         "items",
         Occasion.CLICK,
+        is_counter=True,
     ),
     Measure("repeat_clicks", "Further clicks on an impression that had one.", "clicks", Occasion.REPEAT_CLICK),
     Measure(

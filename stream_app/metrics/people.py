@@ -84,7 +84,7 @@ def after(person: Person, event: AnyEvent, *, is_abroad: bool = False) -> Person
     if not person.first_day:
         if is_refund:
             return person
-        person = person._replace(first_day=day)
+        person = Person(day)
     age = max(0, day - person.first_day)
     if not is_refund:
         person = _seen(person, age, day // _MONTH_DAYS)
@@ -199,7 +199,8 @@ def _seen(person: Person, age: int, month: int) -> Person:
         later = person.active_later | 1 << age - _WORD_DAYS if age < 2 * _WORD_DAYS else person.active_later
     if (lately, active, later) == (person.lately, person.active, person.active_later):
         return person
-    return person._replace(lately=lately, active=active, active_later=later)
+    first_day, _, _, _, *rest = person
+    return Person(first_day, lately, active, later, *rest)
 
 
 def _paid(person: Person, age: int, amounts: tuple[int, int, int]) -> Person:

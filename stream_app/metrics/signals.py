@@ -126,7 +126,9 @@ def follow(record: Signal, event: AnyEvent) -> Signal:
     if isinstance(event, ContextSignal):
         return record if record.signal_ms else _with_signal(record, event)
     if isinstance(event, Click):
-        return _with_click(record._replace(last_click_ms=max(record.last_click_ms, event.ts)), event.ts)
+        if event.ts > record.last_click_ms:
+            record = Signal._make((*record[:_LAST_CLICK], event.ts, *record[_LATEST:]))
+        return _with_click(record, event.ts) if record.signal_ms else record
     return _with_conversion(record, event.ts)
 
 

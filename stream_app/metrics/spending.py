@@ -17,7 +17,7 @@ Without analytics consent there is no user, so what such people buy is not in he
 
 from typing import Any, Final, NamedTuple
 
-from stream_app.core.events import Cart, Conversion, Order
+from stream_app.core.events import Cart, Conversion, Impression, Order
 from stream_app.core.goals import PURCHASE, goal_of
 from stream_app.core.panes import DAY_MS
 from stream_app.core.records import Kind, growth
@@ -33,29 +33,30 @@ WITHOUT_SURFACE: Final = tuple(name for name in DIMENSIONS if name != "surface")
 
 
 class UserDay(NamedTuple):
-    """What a user did on a day. `first_ms`: the earliest event of it, 0 = none yet."""
+    """What a user did on a day. `first_ms`: the earliest event of it, which no measure reads."""
 
-    first_ms: int = 0
+    is_known: int = 0
     purchases: int = 0
     revenue_minor: int = 0
     purchases_abroad: int = 0
     cart_adds: int = 0
+    first_ms: int = 0
 
 
 def _changed(day: UserDay, event: Any) -> UserDay:
-    first_ms = min(day.first_ms or event.ts, event.ts)
-    if isinstance(event, Order):
-        net = max(0, event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0))
-        return day._replace(first_ms=first_ms, purchases=day.purchases + 1, revenue_minor=day.revenue_minor + net)
-    if isinstance(event, Conversion):
-        return day._replace(
-            first_ms=first_ms,
-            purchases=day.purchases + (goal_of(event.goal) == PURCHASE),
-            revenue_minor=day.revenue_minor + (event.value_minor or 0),
-        )
-    if isinstance(event, Cart):
-        return day._replace(first_ms=first_ms, cart_adds=day.cart_adds + (event.action == "add"))
-    return day if first_ms == day.first_ms else day._replace(first_ms=first_ms)
+    _, purchases, revenue_minor, abroad, cart_adds, known_ms = day
+    if isinstance(event, Impression):
+        if 0 < known_ms <= event.ts:
+            return day  # most events are further surfaces of the same day
+    elif isinstance(event, Order):
+        purchases += 1
+        revenue_minor += max(0, event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0))
+    elif isinstance(event, Conversion):
+        purchases += goal_of(event.goal) == PURCHASE
+        revenue_minor += event.value_minor or 0
+    else:
+        cart_adds += event.action == "add"
+    return UserDay(1, purchases, revenue_minor, abroad, cart_adds, min(known_ms or event.ts, event.ts))
 
 
 def _changed_abroad(day: UserDay, event: Any) -> UserDay:
@@ -63,9 +64,10 @@ def _changed_abroad(day: UserDay, event: Any) -> UserDay:
         return _changed(day, event)
     is_purchase = isinstance(event, Order) or goal_of(event.goal) == PURCHASE
     return day._replace(
-        first_ms=min(day.first_ms or event.ts, event.ts),
+        is_known=1,
         purchases=day.purchases + is_purchase,
         purchases_abroad=day.purchases_abroad + is_purchase,
+        first_ms=min(day.first_ms or event.ts, event.ts),
     )
 
 
@@ -77,7 +79,9 @@ USER_DAYS: Final = Kind(
     _changed,
     moves=lambda day, event: event.ts < day.first_ms,
     change_abroad=_changed_abroad,
+    shows=UserDay._fields.index("first_ms"),
     on_exposure=True,
+    version=2,
 )
 
 
@@ -92,7 +96,7 @@ def _of(name: str, help_: str, unit: str, of: Any) -> Measure:
 
 MEASURES: Final = (
     _of("user_days", "Users by day who saw a surface, filled a cart, converted or ordered.", "user-days",
-        lambda day: day.first_ms > 0),
+        lambda day: day.is_known),
     _of("buying_user_days", "User-days with an order, or a conversion of the goal purchase.", "user-days",
         lambda day: day.purchases > 0),
     _of("user_day_purchases", "Orders and conversions of the goal purchase.", "purchases", lambda day: day.purchases),

@@ -40,7 +40,6 @@ class Visit(NamedTuple):
     over, and `active_ms` how long those were looked at.
     """
 
-    last_ms: int = 0
     span_ms: int = 0
     is_seen: int = 0
     pages: int = 0
@@ -50,6 +49,7 @@ class Visit(NamedTuple):
     purchases: int = 0
     views_left: int = 0
     active_ms: int = 0
+    last_ms: int = 0
 
     @property
     def interactions(self) -> int:
@@ -98,7 +98,7 @@ def after(visit: Visit, event: Event) -> Visit:
     """Return the visit once `event` is known: earliest, latest and sums, none of which depends on order."""
     first, last = visit.last_ms - visit.span_ms, visit.last_ms
     first, last = (min(first, event.ts), max(last, event.ts)) if last else (event.ts, event.ts)
-    _, _, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms = visit
+    _, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms, _ = visit
     match event:
         case PageView():
             pages += 1
@@ -115,7 +115,7 @@ def after(visit: Visit, event: Event) -> Visit:
             active_ms += event.elapsed_ms if event.active_ms is None else event.active_ms
     if not isinstance(event, Engagement | Order | Conversion):
         is_seen = 1
-    return Visit(last, last - first, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms)
+    return Visit(last - first, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms, last)
 
 
 def is_another(visit: Visit, event: Event) -> bool:
@@ -130,4 +130,6 @@ VISITS: Final = Kind(
     Visit(),
     after,
     begins_anew=is_another,
+    shows=Visit._fields.index("last_ms"),
+    version=2,
 )

@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from stream_app.core.codec import REASONS
 from stream_app.core.events import EVENT_TYPES
 from stream_app.core.processor import LATE, BatchReport
+from stream_app.core.tally import name_of
+from stream_app.metrics.catalogue import COUNTERS
 from stream_app.worker.claims import Claim
 from stream_app.worker.memory import Memory
 
-PER_SLICE: Final = ("impressions", "clicks", "conversions")
 REFUSALS: Final = ("fenced", "conflict", "missing", "no reply", "refused", "fetch failed", "set apart", "other")
 MAX_PAIRS: Final = 300
 """Distinct (surface, arm) label pairs of a worker's counters; further surfaces are counted under `other`."""
@@ -40,7 +41,7 @@ class Instruments:
             return Gauge(name, help_, labels, registry=registry)
 
         self._slices = {
-            name: counter(f"lynceus_{name}", f"{name.capitalize()} counted.", "surface", "arm") for name in PER_SLICE
+            name: counter(f"lynceus_{name}", f"{name.capitalize()} counted.", "surface", "arm") for name in COUNTERS
         }
         self._pairs: set[tuple[str, str]] = set()
         self._overflow = counter("lynceus_label_overflow", "Counts whose surface was labelled other.")
@@ -140,13 +141,13 @@ class Instruments:
         if visible_after_s:
             self._visible.observe(max(0.0, visible_after_s))
         slices = claim.state.slices.slices
-        places = [(name, at) for name in PER_SLICE if (at := claim.state.plan.place_of(name)) is not None]
-        for number, tally in moved.items():
+        plan = claim.state.plan
+        counters = [self._slices[name_of(plan.columns[place])] for place in plan.counters]
+        for number, amounts in moved.items():
             surface, arm = self._pair(slices[number].surface, slices[number].arm)
-            for name, at in places:
-                amount = tally[at]
+            for counter, amount in zip(counters, amounts, strict=True):
                 if amount > 0:
-                    self._slices[name].labels(surface, arm).inc(amount)
+                    counter.labels(surface, arm).inc(amount)
         where = self._labelled[claim.tp] = (claim.tp.topic, str(claim.tp.partition))
         self._lag.labels(*where).set(max(0, claim.end - claim.position))
         self._watermark.labels(*where).set(claim.state.watermark.at_ms / 1000)

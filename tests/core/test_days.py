@@ -47,7 +47,7 @@ MEASURES = (
     Measure("returned_2d", "", "guests", TWO_DAYS, itemgetter(1)),
     Measure("paid_5d", "", "minor units", Aged(GUESTS, 5, lambda guest: (guest.paid,)), itemgetter(0)),
 )
-PLAN = Plan.of(MEASURES)
+PLAN = Plan.of([measure._replace(is_counter=True) for measure in MEASURES])
 
 
 def view(number: int, at_ms: int, **more: object) -> PageView:
