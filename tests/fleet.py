@@ -56,7 +56,7 @@ def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") ->
     options = {
         "bootstrap.servers": kafka.bootstrap,
         "linger.ms": 5,
-        "compression.type": "gzip",  # the recount reads with kafka-python, which has no other codec here
+        "compression.type": "lz4",
         "enable.idempotence": True,
         "queue.buffering.max.messages": 1_000_000,
         "log_level": 0,
@@ -97,9 +97,7 @@ class Stored:
 
     def heads(self) -> list[layout.Head]:
         """Return the heads of the partitions that have one."""
-        kafka = self._settings.kafka
-        keys = [layout.partition_key(self._settings.app, kafka.events_topic, p) for p in range(self.partitions)]
-        return [layout.unpack_head(head) for key in keys if (head := self._client.hget(key, layout.HEAD))]
+        return [layout.unpack_head(head) for head in self._of_each(layout.HEAD) if head]
 
     def applied(self) -> int:
         """Return how many records are counted."""
@@ -107,12 +105,8 @@ class Stored:
 
     def owners(self) -> dict[int, str]:
         """Return the worker of each partition."""
-        owners = {}
-        for partition in range(self.partitions):
-            alive = self.fields(partition).get(layout.ALIVE.encode())
-            if alive is not None:
-                owners[partition] = layout.unpack_alive(alive).worker
-        return owners
+        alive = enumerate(self._of_each(layout.ALIVE))
+        return {partition: layout.unpack_alive(packed).worker for partition, packed in alive if packed}
 
     def outcomes(self) -> Counter[str]:
         """Return the outcomes of all partitions, zeros left out."""
@@ -142,6 +136,14 @@ class Stored:
                     sums[key] = sums.get(key, Tally.zero(len(MEASURES))) + tally
         named = {key: {m: tally[i] for m, i in INDEX.items() if tally[i]} for key, tally in sums.items()}
         return {key: counts for key, counts in named.items() if counts}
+
+    def _of_each(self, field: str) -> list[bytes | None]:
+        """Return a field of every partition's hash, in one exchange: it is asked all the time."""
+        topic = self._settings.kafka.events_topic
+        with self._client.pipeline(transaction=False) as asked:
+            for partition in range(self.partitions):
+                asked.hget(layout.partition_key(self._settings.app, topic, partition), field)
+            return list(asked.execute())
 
 
 class Fleet:
@@ -184,7 +186,7 @@ class Fleet:
             if time.monotonic() > deadline:
                 words = "\n".join(worker.tail() for worker in self.workers)
                 raise AssertionError(f"never came true: {what}; {self.stored.heads()}\n{words}")
-            time.sleep(0.005)  # the stored state is polled: Redis has nothing to wake us with
+            time.sleep(0.01)  # the stored state is polled: Redis has nothing to wake us with
 
     def wait_applied(self, records: int) -> None:
         """Return once that many records are counted."""
