@@ -29,7 +29,7 @@ from stream_app.statistics.proportions import wilson
 from tests.commands import Ran, environ_of, lynceus, run
 from tests.conftest import CHROMIUM, unavailable
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.redis
 
 PATIENCE_S = 120.0
 RECORDS = 20_115

@@ -3,12 +3,9 @@
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.faults import chaos
 
 
-@pytest.mark.timeout(600)
 def test_chaos(tmp_path: Path, kafka_cache: Path) -> None:
     """100,000 records, thirty faults of twenty kinds by seed: nothing is lost, nothing doubled, all of it counted."""
     summary = chaos.run(3, tmp_path, events=105_000, faults=31)

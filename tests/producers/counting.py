@@ -22,12 +22,13 @@ Totals = dict[tuple[str, ...], dict[str, int]]
 
 
 class Counted(NamedTuple):
-    """What came of one run: the records, the ledger, and what the processor counted by slice."""
+    """What came of one run: the records, the ledger, what the processor counted by slice, and all its state."""
 
     arrived: list[Record]
     ledger: Ledger
     totals: Totals
     outcomes: dict[str, int]
+    state: Partition
 
 
 def count(world: World, sessions_per_second: float, seconds: int, plan: Plan = PLAN) -> Counted:
@@ -37,7 +38,7 @@ def count(world: World, sessions_per_second: float, seconds: int, plan: Plan = P
     arrived = list(records(world, happened, ledger))
     partition = processed((record.value for record in arrived), plan)
     outcomes = {name: number for name, number in partition.head.outcomes.items() if number}
-    return Counted(arrived, ledger, totals(partition), outcomes)
+    return Counted(arrived, ledger, totals(partition), outcomes, partition)
 
 
 def processed(values: Iterable[bytes], plan: Plan = PLAN) -> Partition:

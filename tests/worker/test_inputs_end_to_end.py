@@ -16,8 +16,6 @@ from tests.commands import run
 from tests.fleet import fleet, make_settings, send
 from tests.recount import read
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def settings(mock_kafka: MockKafka, mock_kafka_settings: KafkaSettings, redis_url: str) -> Settings:
