@@ -20,7 +20,7 @@ from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Tally
-from stream_app.metrics.catalogue import INDEX, MEASURES
+from stream_app.metrics.catalogue import PLAN, plan_of
 from stream_app.settings import CountingSettings, KafkaSettings, RedisSettings, Settings, WorkerSettings, environment
 
 PATIENCE_S = 90.0
@@ -86,6 +86,9 @@ class Stored:
         password = settings.redis.password.get_secret_value() if settings.redis.password else None
         self._client: redis.Redis = redis.Redis.from_url(settings.redis.url, password=password)
         self.partitions = settings.kafka.partitions
+        families = settings.counting.families
+        plan = PLAN if families == "all" else plan_of(families.split(","))
+        self._measures = [column.partition(":")[0] for column in plan.columns]
 
     def close(self) -> None:
         self._client.close()
@@ -133,8 +136,11 @@ class Stored:
             for name in filter(layout.holds_tallies, layout.unpack_directory(fields[layout.DIRECTORY.encode()])):
                 for number, tally in layout.unpack_rows(fields[name.encode()]).items():
                     key = slices[number].surface, slices[number].arm
-                    sums[key] = sums.get(key, Tally.zero(len(MEASURES))) + tally
-        named = {key: {m: tally[i] for m, i in INDEX.items() if tally[i]} for key, tally in sums.items()}
+                    sums[key] = sums.get(key, Tally.zero(len(self._measures))) + tally
+        named = {
+            key: {name: amount for name, amount in zip(self._measures, tally, strict=True) if amount}
+            for key, tally in sums.items()
+        }
         return {key: counts for key, counts in named.items() if counts}
 
     def _of_each(self, field: str) -> list[bytes | None]:

@@ -18,6 +18,8 @@ Key = Callable[[dict[str, Any]], Any]
 
 RECOUNTED = ("impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor")
 """The measures that the recount knows."""
+RECOUNTED_FAMILIES = "conversion"
+"""The families of those measures: where nothing else is looked at, a worker need not count the whole catalogue."""
 
 
 def known(totals: Mapping[Any, Mapping[str, int]]) -> Totals:
