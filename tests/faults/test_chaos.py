@@ -19,13 +19,13 @@ from stream_app.core import cells as layout
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 from tests.conftest import unavailable
-from tests.faults.ground import SESSION_S, Ground
+from tests.faults.ground import Ground
 from tests.faults.schedule import Storm
 from tests.faults.verify import Verdict
 from tests.fleet import send, shop_events
 from tests.recount import read
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 RECORDS = 1_000
 
 
@@ -202,7 +202,7 @@ def test_the_groups_offsets_are_only_a_witness(ground: Ground) -> None:
             return False
         return all(not p.error for result in done for p in result.topic_partitions)
 
-    assert ground.wait_for(is_reset, SESSION_S * 5)
+    assert ground.wait_for(is_reset, PATIENCE_S)
     ground.replace_workers()
     assert_exact(ground)
 
