@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 AT_ONCE = 2
 
 

@@ -7,6 +7,7 @@ there, a suite that silently tests less would be worse than one that fails.
 import os
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -37,14 +38,38 @@ CHROMIUM = [
 KAFKA_CACHE = Path(__file__).parent.parent / ".cache" / "kafka"
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C mean something to what the tests start: a shell has what it runs in the background ignore it."""
+LONGEST_FIRST = (
+    "faults/test_chaos.py",
+    "faults/test_storm.py",
+    "test_bad_surroundings.py",
+    "worker/test_counting.py",
+    "test_demo.py",
+    "serving/test_wall.py",
+    "faults/test_simulation.py",
+    "producers/test_truth.py",
+)
+"""Files that take half a minute or more: who began with them last would still be at it when all others are done."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Ctrl-C mean something to what the tests start, let them be compiled once, and keep the order of the files.
+
+    A shell has what it runs in the background ignore Ctrl-C. Where the environment says that no bytecode is written,
+    each of the hundred processes that the tests start would compile all of Lynceus first, and pytest all tests.
+    xdist by itself begins with the files of most tests, whatever they take.
+    """
+    config.option.loadscopereorder = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server by its fixtures, so that nobody has to remember the marker."""
+    """Mark what needs a server by its fixtures, so that nobody has to remember the marker; the longest files first."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "kafka_bootstrap" in fixtures or "kafka_cache" in fixtures:

@@ -20,7 +20,7 @@ from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Tally
-from stream_app.metrics.catalogue import INDEX, MEASURES
+from stream_app.metrics.catalogue import PLAN, plan_of
 from stream_app.settings import CountingSettings, KafkaSettings, RedisSettings, Settings, WorkerSettings, environment
 
 PATIENCE_S = 90.0
@@ -56,7 +56,7 @@ def send(kafka: KafkaSettings, raws: Iterable[bytes | None], topic: str = "") ->
     options = {
         "bootstrap.servers": kafka.bootstrap,
         "linger.ms": 5,
-        "compression.type": "gzip",  # the recount reads with kafka-python, which has no other codec here
+        "compression.type": "lz4",
         "enable.idempotence": True,
         "queue.buffering.max.messages": 1_000_000,
         "log_level": 0,
@@ -86,6 +86,9 @@ class Stored:
         password = settings.redis.password.get_secret_value() if settings.redis.password else None
         self._client: redis.Redis = redis.Redis.from_url(settings.redis.url, password=password)
         self.partitions = settings.kafka.partitions
+        families = settings.counting.families
+        plan = PLAN if families == "all" else plan_of(families.split(","))
+        self._measures = [column.partition(":")[0] for column in plan.columns]
 
     def close(self) -> None:
         self._client.close()
@@ -97,9 +100,7 @@ class Stored:
 
     def heads(self) -> list[layout.Head]:
         """Return the heads of the partitions that have one."""
-        kafka = self._settings.kafka
-        keys = [layout.partition_key(self._settings.app, kafka.events_topic, p) for p in range(self.partitions)]
-        return [layout.unpack_head(head) for key in keys if (head := self._client.hget(key, layout.HEAD))]
+        return [layout.unpack_head(head) for head in self._of_each(layout.HEAD) if head]
 
     def applied(self) -> int:
         """Return how many records are counted."""
@@ -107,12 +108,8 @@ class Stored:
 
     def owners(self) -> dict[int, str]:
         """Return the worker of each partition."""
-        owners = {}
-        for partition in range(self.partitions):
-            alive = self.fields(partition).get(layout.ALIVE.encode())
-            if alive is not None:
-                owners[partition] = layout.unpack_alive(alive).worker
-        return owners
+        alive = enumerate(self._of_each(layout.ALIVE))
+        return {partition: layout.unpack_alive(packed).worker for partition, packed in alive if packed}
 
     def outcomes(self) -> Counter[str]:
         """Return the outcomes of all partitions, zeros left out."""
@@ -139,9 +136,20 @@ class Stored:
             for name in filter(layout.holds_tallies, layout.unpack_directory(fields[layout.DIRECTORY.encode()])):
                 for number, tally in layout.unpack_rows(fields[name.encode()]).items():
                     key = slices[number].surface, slices[number].arm
-                    sums[key] = sums.get(key, Tally.zero(len(MEASURES))) + tally
-        named = {key: {m: tally[i] for m, i in INDEX.items() if tally[i]} for key, tally in sums.items()}
+                    sums[key] = sums.get(key, Tally.zero(len(self._measures))) + tally
+        named = {
+            key: {name: amount for name, amount in zip(self._measures, tally, strict=True) if amount}
+            for key, tally in sums.items()
+        }
         return {key: counts for key, counts in named.items() if counts}
+
+    def _of_each(self, field: str) -> list[bytes | None]:
+        """Return a field of every partition's hash, in one exchange: it is asked all the time."""
+        topic = self._settings.kafka.events_topic
+        with self._client.pipeline(transaction=False) as asked:
+            for partition in range(self.partitions):
+                asked.hget(layout.partition_key(self._settings.app, topic, partition), field)
+            return list(asked.execute())
 
 
 class Fleet:
@@ -184,7 +192,7 @@ class Fleet:
             if time.monotonic() > deadline:
                 words = "\n".join(worker.tail() for worker in self.workers)
                 raise AssertionError(f"never came true: {what}; {self.stored.heads()}\n{words}")
-            time.sleep(0.005)  # the stored state is polled: Redis has nothing to wake us with
+            time.sleep(0.01)  # the stored state is polled: Redis has nothing to wake us with
 
     def wait_applied(self, records: int) -> None:
         """Return once that many records are counted."""

@@ -24,7 +24,7 @@ from stream_app.settings import KafkaSettings, environment
 from tests.commands import PATIENCE_S, Ran, environ_of, lynceus, run, run_all
 from tests.fleet import Stored, make_settings, send, shop_events
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.redis
 
 SOON_S = 30.0
 """A second or two on a machine that is not busy."""

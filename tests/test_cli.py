@@ -183,7 +183,7 @@ def test_the_world_sends_until_it_is_asked_to_stop(mock_kafka_settings: KafkaSet
 
 
 def _log(kafka: KafkaSettings) -> dict[int, list[bytes | None]]:
-    return read(kafka.bootstrap, kafka.events_topic, api_version=kafka.api_version_tuple)
+    return read(kafka.bootstrap, kafka.events_topic)
 
 
 def test_the_metrics_are_those_of_the_catalogue() -> None:

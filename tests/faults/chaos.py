@@ -21,7 +21,7 @@ import psutil
 
 from tests.faults.ground import Ground
 from tests.faults.schedule import Storm, schedule
-from tests.faults.verify import Verdict, verify
+from tests.faults.verify import Verdict
 
 CONVERGED_S = 120.0
 PATIENCE_S = 30.0
@@ -94,7 +94,7 @@ def run(seed: int, directory: Path, *, events: int, faults: int, minutes: float 
         quiet = time.monotonic()
         ground.wait_for(lambda: ground.progress() >= ground.sent, CONVERGED_S)
         converged_s = time.monotonic() - quiet
-        verdict = verify(ground.settings, ground.fleet.stored)
+        verdict = ground.verdict()
         drops = ground.drops()
         stall_s = ground.longest_stall_s
     seconds = time.monotonic() - began
@@ -119,7 +119,7 @@ def soak(hours: float, seed: int, directory: Path, rate: int) -> str:
                 samples.append((second / 3600, worker.memory_info().rss / 1e6))
                 lines.append(f"  {second // 60:6d}  {samples[-1][1]:9.1f}  {used:8.1f}")
         ground.wait_for(lambda: ground.progress() >= ground.sent, CONVERGED_S)
-        verdict = verify(ground.settings, ground.fleet.stored)
+        verdict = ground.verdict()
     lines.append(f"  worker, second half: {_slope(samples[len(samples) // 2 :]):+.2f} MB/h")
     lines.append(f"  {verdict.records:,} records, {verdict.lost} lost, {verdict.doubled} doubled")
     return "\n".join(lines)

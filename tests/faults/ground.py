@@ -25,6 +25,7 @@ from stream_app.core import codec
 from stream_app.embedded import RedisServer
 from stream_app.settings import CountingSettings, KafkaSettings, RedisSettings, Settings, WorkerSettings
 from tests.faults.proxy import Proxy
+from tests.faults.verify import Verdict, Verifier
 from tests.fleet import Fleet, send
 
 KAFKA_CACHE = Path(__file__).parent.parent.parent / ".cache" / "kafka"
@@ -93,6 +94,7 @@ class Ground:
             )
             ensure_topics(self.settings.kafka)
             self.fleet = stack.enter_context(Fleet(self.settings, self.directory))
+            self._verifier = Verifier(self.settings, self.fleet.stored)
             self.client: redis.Redis = stack.enter_context(
                 redis.Redis.from_url(self.redis.url, socket_timeout=5, socket_connect_timeout=5)
             )
@@ -166,6 +168,10 @@ class Ground:
         self.redis.start()
 
     # -- what became of it ------------------------------------------------------------------------------------------
+
+    def verdict(self) -> Verdict:
+        """Compare every cell with a recount of everything that was ever sent."""
+        return self._verifier.verdict()
 
     def drops(self) -> Counter[str]:
         """Return why claims were dropped, from the workers' logs."""

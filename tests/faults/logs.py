@@ -14,9 +14,14 @@ from stream_app.core import codec
 from stream_app.core.events import Arm, Click, Conversion, Event, Impression
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
-from stream_app.metrics.catalogue import PLAN
+from stream_app.metrics.catalogue import plan_of
 
 START_MS: Final = 1_790_000_000_000
+PLAN: Final = plan_of(["conversion", "visits", "ranking", "people"])
+"""Something of every form of state: sums by pane and hour, sums by day, bins, what is followed to its end.
+
+The checkpoint knows no measure; a whole catalogue of them would take twice the time for the same schedules.
+"""
 RULES: Final = Rules(max_remembered=24)
 """So little memory that forgetting is part of every log."""
 _ARMS: Final[tuple[Arm, ...]] = ("personalized", "holdout")

@@ -11,8 +11,7 @@ from faust.types import TP
 
 from stream_app.core import cells as layout
 from stream_app.core.processor import Partition
-from stream_app.metrics.catalogue import PLAN
-from tests.faults.logs import RULES, Gaps, Log, Truth, fold, truth_of
+from tests.faults.logs import PLAN, RULES, Gaps, Log, Truth, fold, truth_of
 
 
 class Oracle:

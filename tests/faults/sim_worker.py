@@ -13,12 +13,11 @@ from faust.types import TP
 
 from stream_app.core import cells as layout
 from stream_app.core.processor import Partition
-from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.agents import Counting
 from stream_app.worker.app import STALLED_MS
 from stream_app.worker.batches import RecordBatch
 from stream_app.worker.checkpoint import Checkpoints
-from tests.faults.logs import RULES, START_MS
+from tests.faults.logs import PLAN, RULES, START_MS
 
 if TYPE_CHECKING:
     from tests.faults.simulation import World

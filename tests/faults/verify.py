@@ -9,7 +9,7 @@ from stream_app.core.slices import DIMENSIONS
 from stream_app.metrics.catalogue import INDEX
 from stream_app.settings import Settings
 from tests.fleet import Stored
-from tests.recount import RECOUNTED, read, recount
+from tests.recount import RECOUNTED, Recount, read
 
 Cells = dict[tuple[Any, ...], dict[str, int]]
 """(surface, arm, policy, segment, channel, device, start of the hour) -> measure -> amount."""
@@ -30,23 +30,35 @@ class Verdict(NamedTuple):
         return not self.differences
 
 
-def verify(settings: Settings, stored: Stored) -> Verdict:
-    """Recount the whole topic and compare every cell (slice and hour) and every outcome, to the unit."""
-    log = read(settings.kafka.bootstrap, settings.kafka.events_topic)
-    expected, outcomes = recount(log, _cell)
-    counted = stored_cells(settings, stored)
-    lost = doubled = 0
-    differences = []
-    for key in sorted(expected.keys() | counted.keys(), key=repr):
-        mine, theirs = counted.get(key, {}), expected.get(key, {})
-        if mine != theirs:
-            differences.append(f"{key}: counted {mine}, recounted {theirs}")
-        for name in set(RECOUNTED) - {"revenue_minor"}:
-            off = mine.get(name, 0) - theirs.get(name, 0)
-            lost, doubled = lost + max(0, -off), doubled + max(0, off)
-    if stored.outcomes() != outcomes:
-        differences.append(f"outcomes: counted {dict(stored.outcomes())}, recounted {dict(outcomes)}")
-    return Verdict(sum(map(len, log.values())), len(expected), lost, doubled, tuple(differences))
+class Verifier:
+    """Holds one topic against what is stored. Mutable state: the recount so far, and how many records it has taken."""
+
+    def __init__(self, settings: Settings, stored: Stored) -> None:
+        """The topic must have nothing but records, from offset 0 on."""
+        self._settings, self._stored = settings, stored
+        self._recount = Recount(_cell)
+        self._taken: dict[int, int] = {}
+
+    def verdict(self) -> Verdict:
+        """Recount the whole topic and compare every cell (slice and hour) and every outcome, to the unit."""
+        kafka = self._settings.kafka
+        log = read(kafka.bootstrap, kafka.events_topic, self._taken)
+        self._taken = {number: self._taken.get(number, 0) + len(values) for number, values in log.items()}
+        self._recount.take(log)
+        expected, outcomes = self._recount.totals(), self._recount.outcomes
+        counted = stored_cells(self._settings, self._stored)
+        lost = doubled = 0
+        differences = []
+        for key in sorted(expected.keys() | counted.keys(), key=repr):
+            mine, theirs = counted.get(key, {}), expected.get(key, {})
+            if mine != theirs:
+                differences.append(f"{key}: counted {mine}, recounted {theirs}")
+            for name in set(RECOUNTED) - {"revenue_minor"}:
+                off = mine.get(name, 0) - theirs.get(name, 0)
+                lost, doubled = lost + max(0, -off), doubled + max(0, off)
+        if (stored := self._stored.outcomes()) != outcomes:
+            differences.append(f"outcomes: counted {dict(stored)}, recounted {dict(outcomes)}")
+        return Verdict(sum(self._taken.values()), len(expected), lost, doubled, tuple(differences))
 
 
 def stored_cells(settings: Settings, stored: Stored) -> Cells:

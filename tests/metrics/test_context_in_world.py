@@ -13,7 +13,6 @@ import pytest
 from producers import truth
 from producers.scenarios import STEADY, phase
 from producers.world import World
-from stream_app.core.processor import Partition
 from stream_app.core.quantile_sketch import bucket_of
 from stream_app.metrics.catalogue import INDEX, METRICS
 from stream_app.metrics.fixed_point import MICROS
@@ -40,12 +39,6 @@ def ran(name: str, seed: int = 11, users: int = FEW) -> Counted:
     scenario, _, size = name.partition("=")
     schedule = (phase(scenario, size=float(size) if size else None),)
     return count(World(seed, schedule, users=users, arms=THIRDS), 0.5 if name == "bots" else 1.2, 480)
-
-
-@cache
-def state(name: str) -> Partition:
-    """Return the partition of such a world."""
-    return processed(record.value for record in ran(name, users=MANY).arrived)
 
 
 def delivered(run: Counted) -> list[Told]:
@@ -196,7 +189,10 @@ def test_latency_and_age_of_context() -> None:
     """The age of context jumps to hours when the pipe is dead; every eligible signal stands in the latency."""
     ages = []
     for name in ("steady", "context-dead"):
-        counts = {histogram: bins_of(state(name), histogram) for histogram in ("adaptation_ms", "context_age_ms")}
+        counts = {
+            histogram: bins_of(ran(name, users=MANY).state, histogram)
+            for histogram in ("adaptation_ms", "context_age_ms")
+        }
         sums = by(ran(name, users=MANY).totals)[()]
         assert (sums["eligible_signals"], sums["dated_decisions"]) == tuple(sum(of.values()) for of in counts.values())
         # A quarter second is what a page takes in this world; who was not used yet stands at ten minutes.
@@ -254,12 +250,13 @@ def lagging(value: bytes, lag_ms: int) -> bytes:
 def test_context_that_comes_late_shows() -> None:
     """With a pipe that lags 20 seconds few respond in time, some later, and nobody sooner than it lags."""
     values = [lagging(record.value, 20_000) for record in ran("steady", users=MANY).arrived]
-    sums = by(totals(processed(values)), 1)["personalized",]
+    state = processed(values)
+    sums = by(totals(state), 1)["personalized",]
     tally = [sums[measure] for measure in INDEX]
     found, before = lower(METRIC["context_response"], tally, INDEX), estimates("steady")("context_response")
     assert found is not None
     assert found.high < before.low / 4
     assert (found.n, 0) == (before.n, sums["stale_decisions"])
     assert 0 < sums["responses_in_time"] < sums["responses"] < sums["eligible_signals"]
-    waits = bins_of(processed(values), "adaptation_ms")
+    waits = bins_of(state, "adaptation_ms")
     assert min(waits) >= bucket_of(20_000)

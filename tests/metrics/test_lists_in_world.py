@@ -20,7 +20,7 @@ from tests.metrics.listing import (
     order_of,
     random_choice_of,
 )
-from tests.producers.counting import count, processed
+from tests.producers.counting import count
 
 METRIC = {metric.name: metric for metric in METRICS}
 NOTHING = [0] * len(INDEX)
@@ -30,9 +30,10 @@ Lists = dict[Pair, list[list[Item]]]
 @cache
 def run(seed: int) -> tuple[Lists, BinsBy]:
     """Return the lists of three minutes of a shop, recounted, and what the processor's bins hold."""
-    arrived = [record.value for record in count(World(seed), 8.0, 180).arrived]
-    bins = bins_of(processed(arrived))
-    return lists_of(arrived), {pair: of for pair, of in bins.items() if "lists_by_clicks" in of}
+    counted = count(World(seed), 8.0, 180)
+    bins = bins_of(counted.state)
+    lists = lists_of(record.value for record in counted.arrived)
+    return lists, {pair: of for pair, of in bins.items() if "lists_by_clicks" in of}
 
 
 def told(bins: BinsBy, pair: Pair, names: list[str]) -> dict[str, float | None]:

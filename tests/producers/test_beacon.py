@@ -21,7 +21,7 @@ from tests.collecting import Collector, collecting, keys, now_ms
 from tests.recount import read
 from tests.timelines import outcomes, partition, total
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "page.html"
 SIZE = {"width": 800, "height": 600}

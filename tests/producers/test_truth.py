@@ -21,10 +21,10 @@ from producers.traits import Population, Traits
 from producers.world import World
 from stream_app.core import codec
 from stream_app.core.events import Event, Impression
-from stream_app.metrics.catalogue import INDEX, METRICS
+from stream_app.metrics.catalogue import INDEX, METRICS, PLAN
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import contrast, lower
-from tests.producers.counting import START_MS, Counted, by, count
+from tests.producers.counting import LEDGERS, START_MS, Counted, by, count, processed, totals
 
 THIRDS = {"personalized": 1 / 3, "context_blind": 1 / 3, "holdout": 1 / 3}
 SEEDS, SESSIONS, USERS = 200, 90, 2_000
@@ -44,7 +44,8 @@ def schedule_of(name: str) -> Schedule:
 def counted(name: str) -> Counted:
     """Return what is counted of a world in which a scenario holds."""
     rate = {"spike": 0.15, "traffic-drop": 4.0, "bots": 0.5, EVERYTHING: 0.6}.get(name, 1.2)
-    return count(World(3, schedule_of(name), arms=THIRDS), rate, 480)  # type: ignore[arg-type]  # the arms' names
+    plan = PLAN if name == EVERYTHING else LEDGERS
+    return count(World(3, schedule_of(name), arms=THIRDS), rate, 480, plan)  # type: ignore[arg-type]  # the arms' names
 
 
 @pytest.mark.parametrize("name", [*SCENARIOS, EVERYTHING])
@@ -55,6 +56,15 @@ def test_what_is_counted_is_what_happened(name: str) -> None:
     known = {key: {name: amount for name, amount in of.items() if name in MEASURES} for key, of in run.totals.items()}
     told = {key: of for key, of in known.items() if of}
     assert (run.ledger.totals(), dict(run.ledger.outcomes)) == (told, run.outcomes)
+
+
+def test_a_few_families_count_as_all_of_them_do() -> None:
+    """Under all scenarios together, what the ledger's families count is what they count beside all the others."""
+    run = counted(EVERYTHING)
+    few = totals(processed((record.value for record in run.arrived), LEDGERS))
+    names = {column.partition(":")[0] for column in LEDGERS.columns}
+    among_all = {key: {name: n for name, n in of.items() if name in names} for key, of in run.totals.items()}
+    assert {key: of for key, of in among_all.items() if of} == few
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "late"])
@@ -197,7 +207,7 @@ def coverage() -> Coverage:
     found = Coverage()
     for seed in range(SEEDS):
         world = World(seed, users=USERS, arms=THIRDS)  # type: ignore[arg-type]  # as above
-        run = count(world, SESSIONS / 60, 60)
+        run = count(world, SESSIONS / 60, 60, LEDGERS)
         events = [event for event in (codec.decode(record.value) for record in run.arrived) if isinstance(event, Event)]
         rows = {arm: [of[name] for name in INDEX] for (arm,), of in by(run.totals, ARM).items()}
         for arm in world.population.arms:

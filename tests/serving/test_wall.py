@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page
 
 from tests.serving.wall_stand_in import COUNTS, LESS, SAME, STATES, TROUBLE, StandIn, now_ms, snapshot
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SIZES = [(1280, 720), (1920, 1080), (3840, 2160)]
 Open = Callable[..., Awaitable[Page]]

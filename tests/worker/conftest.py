@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from stream_app.settings import RedisSettings
 from stream_app.worker import store
 
-TIMEOUT_S = 0.5
+TIMEOUT_S, PATIENCE_S = 0.5, 60.0
 
 
 @pytest.fixture
@@ -23,5 +23,13 @@ def stored(redis_url: str) -> Iterator["redis_client.Redis"]:
 async def redis(redis_url: str) -> AsyncIterator["Redis"]:
     """Yield the worker's client, with little patience."""
     client = store.connect(RedisSettings(url=redis_url, timeout_s=TIMEOUT_S))
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def patient_redis(redis_url: str) -> AsyncIterator["Redis"]:
+    """Yield the worker's client with much patience: for what writes much on a machine that may be busy."""
+    client = store.connect(RedisSettings(url=redis_url, timeout_s=PATIENCE_S))
     yield client
     await client.aclose()

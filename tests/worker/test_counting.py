@@ -11,7 +11,7 @@ import pytest
 from producers.topics import ensure_topics
 from stream_app.settings import KafkaSettings, Settings
 from tests.fleet import Fleet, fleet, make_settings, send, shop_events
-from tests.recount import known, read, recount
+from tests.recount import RECOUNTED_FAMILIES, known, read, recount
 
 
 def assert_exact(running: Fleet) -> None:
@@ -24,7 +24,7 @@ def assert_exact(running: Fleet) -> None:
 
 @pytest.fixture
 def settings(kafka_settings: KafkaSettings, redis_url: str):  # Settings, of the fixture's own making
-    made = make_settings(kafka_settings, redis_url)
+    made = make_settings(kafka_settings, redis_url, families=RECOUNTED_FAMILIES)
     ensure_topics(made.kafka)
     return made
 

@@ -46,9 +46,9 @@ async def test_a_flush_is_one_write(redis: "Redis", stored: Any, redis_url: str,
     assert (b"3", {"counted": 3}) == (fields(stored)[layout.OFFSET], outcomes(stored))
 
 
-async def test_a_write_never_exceeds_what_lua_can_unpack(redis: "Redis", redis_url: str, log: ShortLog) -> None:
+async def test_a_write_never_exceeds_what_lua_can_unpack(patient_redis: "Redis", redis_url: str, log: ShortLog) -> None:
     """However much changes at once, every flush is one HSET of at most MAX_PAIRS pairs."""
-    worker = await Worker(redis, log).claim()
+    worker = await Worker(patient_redis, log).claim()
     # Back and forth over two hours of panes, then days on: every pane changes, is folded and removed.
     raws = [shown(number, seconds=10.0 * (number % 700)) for number in range(1_400)]
     raws += [shown(number, seconds=7_000.0 + 300.0 * (number - 1_400)) for number in range(1_400, 4_400)]

@@ -16,8 +16,6 @@ from tests.commands import run
 from tests.fleet import fleet, make_settings, send
 from tests.recount import read
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def settings(mock_kafka: MockKafka, mock_kafka_settings: KafkaSettings, redis_url: str) -> Settings:
@@ -62,7 +60,7 @@ def test_what_is_told_is_in_the_answer(settings: Settings, tmp_path: Path) -> No
         running.wait(lambda: stored.hlen(key) == 4, "the next worker follows")
         again = run(("query", "cac", "--window", "24h", "--json"), given, work)
         after = stored.hgetall(key)
-        letters = read(kafka.bootstrap, kafka.dead_letters_topic, api_version=kafka.api_version_tuple)
+        letters = read(kafka.bootstrap, kafka.dead_letters_topic)
         assert first.wait(0) == 0
         assert ("Traceback", "Unclosed") == tuple(
             word for word in ("Traceback", "Unclosed") if word not in running.log()

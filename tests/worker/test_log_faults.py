@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -16,13 +16,12 @@ from confluent_kafka.admin import (
     NewPartitions,
     ResourceType,
 )
-from kafka import KafkaConsumer, TopicPartition
 
 from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
 from stream_app.settings import KafkaSettings, Settings
 from tests.fleet import fleet, make_settings, send, shop_events, user_of
-from tests.recount import known, read, recount
+from tests.recount import RECOUNTED_FAMILIES, known, read, recount
 from tests.worker.test_counting import assert_exact
 
 PATIENCE_S = 60.0
@@ -31,7 +30,7 @@ LEAP = 10_000_000
 
 @pytest.fixture
 def settings(kafka_settings: KafkaSettings, redis_url: str) -> Settings:
-    made = make_settings(kafka_settings, redis_url, partitions=2)
+    made = make_settings(kafka_settings, redis_url, partitions=2, families=RECOUNTED_FAMILIES)
     ensure_topics(made.kafka)
     return made
 
@@ -124,11 +123,12 @@ def configure(kafka: KafkaSettings, **values: str) -> None:
 
 def first_offset(kafka: KafkaSettings) -> int:
     """Return the offset of the first record that is still in partition 0."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=None)
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "first", "log_level": 0})
     try:
-        consumer.assign([TopicPartition(kafka.events_topic, 0)])
-        consumer.seek_to_beginning()
-        return int(next(consumer).offset)
+        consumer.assign([TopicPartition(kafka.events_topic, 0, OFFSET_BEGINNING)])
+        found = consumer.poll(60)
+        assert found is not None
+        return int(found.offset())
     finally:
         consumer.close()
 

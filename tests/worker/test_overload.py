@@ -22,7 +22,7 @@ from stream_app.worker.app import OVER_MEMORY_STATUS
 from stream_app.worker.backlog import PARTITION_BYTES, RECORD_COST, SCARCE_BYTES, TOTAL_BYTES, Backlog
 from stream_app.worker.batches import RecordBatch
 from stream_app.worker.memory import Memory, judge
-from tests.fleet import fleet, make_settings, send, shop_events
+from tests.fleet import PATIENCE_S, fleet, make_settings, send, shop_events
 from tests.recount import read, recount
 from tests.timelines import T0
 
@@ -149,7 +149,7 @@ def test_a_worker_over_its_cap_leaves_in_order(kafka_settings: KafkaSettings, re
     small = settings.model_copy(update={"worker": WorkerSettings(memory_mb=64, metrics_port=0)})
     with fleet(small, tmp_path) as running:
         worker = running.start()
-        assert worker.wait(60) == OVER_MEMORY_STATUS, worker.tail()
+        assert worker.wait(PATIENCE_S) == OVER_MEMORY_STATUS, worker.tail()
         assert "memory is over the cap" in running.log()
     with fleet(settings, tmp_path) as running:
         running.start()

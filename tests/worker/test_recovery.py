@@ -16,12 +16,13 @@ from stream_app.cli import main
 from stream_app.core import cells as layout
 from stream_app.settings import KafkaSettings, Settings, environment
 from tests.fleet import Fleet, fleet, make_settings, send, shop_events
+from tests.recount import RECOUNTED_FAMILIES
 from tests.worker.test_counting import assert_exact
 
 
 @pytest.fixture
 def settings(kafka_settings: KafkaSettings, redis_url: str) -> Settings:
-    made = make_settings(kafka_settings, redis_url, partitions=2)
+    made = make_settings(kafka_settings, redis_url, partitions=2, families=RECOUNTED_FAMILIES)
     ensure_topics(made.kafka)
     return made
 
