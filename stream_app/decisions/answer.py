@@ -1,6 +1,6 @@
 """What a question is answered with: a value, its interval, and a status that says how far to trust it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -70,8 +70,6 @@ class Found(NamedTuple):
     because: tuple[str, ...] = ()
     maturities: Mapping[str, float] = {}
     whole: Told | None = None
-    nothing: str = "no server publishes such a window"
-    """Why nothing is known, where nothing is."""
 
 
 class Limits(NamedTuple):
@@ -85,48 +83,58 @@ LEANING: Final = 100.0
 """Observations that the surface as a whole is worth where an entity has too few and no prior was given."""
 
 
-def answer(
-    kpi: str, told: Told | None, *, is_there: bool, found: Found, guard: Guard, prior: Prior | None, limits: Limits,
-    now_ms: float,
-) -> Answer:  # fmt: skip
-    """Return the answer about an entity that the snapshot names (`is_there`) or does not.
+class Standing(NamedTuple):
+    """What holds for all answers from one window with enough data: their status, and what it is not OK for."""
 
-    With n observations of mean p and a prior of mean m and weight w, where n is below `limits.enough`:
+    status: Status
+    reason: str = ""
+
+
+def known(kpi: str, told: Told | None, found: Found, standing: Standing, prior: Prior | None, enough: int) -> Answer:
+    """Return the answer about an entity that a snapshot names; `told` is None where it had not enough data.
+
+    With n observations of mean p and a prior of mean m and weight w, where n is below `enough`:
 
         value = (n p + w m) / (n + w)
 
     the mean of the posterior under a conjugate prior. Without a prior it is the surface as a whole, worth `LEANING`.
     """
-    if prior is None and found.whole is not None:
-        prior = Prior(found.whole.value, LEANING)
     maturity = found.maturities.get(kpi)
-    if found.end_ms is None or not is_there:
-        reason = found.nothing if found.end_ms is None else "nothing was counted of it in this window"
-        return Answer(prior and prior.mean, None, None, 0, found.end_ms, maturity, Status.UNKNOWN, reason)
-    status, reason = _status(found.end_ms, found.because, guard, limits, now_ms)
-    if told is None or told.n < limits.enough:
-        n = told.n if told else 0
-        reasons = [f"{n} observations, {limits.enough} are enough", *([reason] if reason else [])]
-        low, high = (told.lower, told.upper) if told else (None, None)
-        leaned = _leaned(told, prior)
-        return Answer(leaned, low, high, n, found.end_ms, maturity, Status.LOW_DATA, "; ".join(reasons))
-    return Answer(told.value, told.lower, told.upper, told.n, found.end_ms, maturity, status, reason)
+    if told is not None and told.n >= enough:
+        return Answer(
+            told.value, told.lower, told.upper, told.n, found.end_ms, maturity, standing.status, standing.reason
+        )
+    n = told.n if told else 0
+    reasons = [f"{n} observations, {enough} are enough", *([standing.reason] if standing.reason else [])]
+    low, high = (told.lower, told.upper) if told else (None, None)
+    leaned = _leaned(told, _prior(prior, found))
+    return Answer(leaned, low, high, n, found.end_ms, maturity, Status.LOW_DATA, "; ".join(reasons))
 
 
-def _status(end_ms: int, because: Sequence[str], guard: Guard, limits: Limits, now_ms: float) -> tuple[Status, str]:
+def unknown(reason: str, found: Found, prior: Prior | None) -> Answer:
+    """Return the answer about what nothing is known of: the prior, or the surface as a whole."""
+    prior = _prior(prior, found)
+    return Answer(prior and prior.mean, None, None, 0, None, None, Status.UNKNOWN, reason)
+
+
+def standing(found: Found, guard: Guard, max_age_ms: float, now_ms: float) -> Standing:
     """Return the worst that can be said of a window, and all of it in words."""
     words = []
     status = Status.OK
-    if (age_ms := now_ms - end_ms) > limits.max_age_ms:
+    if found.end_ms is not None and (age_ms := now_ms - found.end_ms) > max_age_ms:
         status = Status.STALE
         words.append(f"the window ended {age_ms / 1000:.0f} s ago")
-    if because:
+    if found.because:
         status = Status.DEGRADED
-        words.append(f"incomplete: {', '.join(because)}")
+        words.append(f"incomplete: {', '.join(found.because)}")
     if guard.is_degraded:
         status = Status.DEGRADED
         words.append(f"guard: {guard.reason}")
-    return status, "; ".join(words)
+    return Standing(status, "; ".join(words))
+
+
+def _prior(given: Prior | None, found: Found) -> Prior | None:
+    return Prior(found.whole.value, LEANING) if given is None and found.whole is not None else given
 
 
 def _leaned(told: Told | None, prior: Prior | None) -> float | None:

@@ -125,14 +125,12 @@ def checked(url: str) -> str:
 
 
 def options(patience_s: float, retry: Any) -> dict[str, Any]:
-    """Return what connections are opened with: no wait longer than `patience_s`, no retries, no greeting."""
+    """Return what connections are opened with: no wait longer than `patience_s`, no retries, RESP2 (no greeting)."""
     return {
         "socket_timeout": patience_s,
         "socket_connect_timeout": patience_s,
         "retry": retry,
         "protocol": 2,
-        "lib_name": None,
-        "lib_version": None,
     }
 
 

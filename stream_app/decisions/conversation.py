@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_app.decisions import guard as guards
-from stream_app.decisions.answer import Answer, Found, Limits, Prior, Told, answer
+from stream_app.decisions.answer import Answer, Found, Limits, Prior, Told, known, standing, unknown
 from stream_app.decisions.contract import (
     COUNTED,
     ITEM,
@@ -158,11 +158,10 @@ class Conversations:
         meta = _object(stored_meta)
         if meta is None:
             # Between two questions its successor took its place, or it expired: the next one looks again.
-            kept = Window(Found(None, nothing="the window's snapshot is gone"), kept.read_s - STEP_S)
+            kept = Window(kept.found, kept.read_s - STEP_S)
             self._memory.keep_window(surface, name, kept)
             return kept
-        cells: Cells = {one: _told(packed) for one, packed in zip(missing, stored, strict=True)}
-        kept.keep(cells)
+        kept.keep(dict(zip(missing, _objects(stored), strict=True)))
         kept.found = kept.found._replace(
             because=() if meta.get("complete") else tuple(meta.get("because") or ("nobody says why",)),
             maturities=meta.get("maturity") or {},
@@ -170,32 +169,30 @@ class Conversations:
         return kept
 
     def _answers(self, asked: Question, kept: Window | None, fault: str, now_s: float) -> dict[str, Answer]:
-        kpi = asked.kpi
+        kpi, prior = asked.kpi, self._priors.get(asked.kpi)
         found = Found() if kept is None else kept.found
-        if fault:
-            found = found._replace(nothing=f"Redis is not to be had: {fault}")
         cells: Cells = {} if kept is None else kept.cells
-        found = found._replace(whole=(cells.get(WHOLE) or {}).get(kpi))
+        found = found._replace(whole=_told(cells.get(WHOLE), kpi))
         guard = self._guard(asked.surface, fault, now_s)
-        now_ms = self._clock_ms()
+        stands = standing(found, guard, self._limits.max_age_ms, self._clock_ms())
         answers = {}
         for name, spelt in asked.entities.items():
-            told = cells.get(spelt)
-            of = found if spelt in cells else found._replace(end_ms=None)
-            if told is not None and kpi not in told:
-                of = found._replace(end_ms=None, nothing=f"no {kpi} is published of it")
-            elif spelt.startswith(f"{ITEM}=") or f",{ITEM}=" in spelt:
-                of = found._replace(end_ms=None, nothing="items are not counted one by one")
-            answers[name] = answer(
-                kpi,
-                (told or {}).get(kpi),
-                is_there=told is not None,
-                found=of,
-                guard=guard,
-                prior=self._priors.get(kpi),
-                limits=self._limits,
-                now_ms=now_ms,
-            )
+            cell = cells.get(spelt)
+            if cell is not None and kpi in cell:
+                answers[name] = known(kpi, _told(cell, kpi), found, stands, prior, self._limits.enough)
+                continue
+            # Five reasons to know nothing, the plainest first.
+            if f",{spelt}".rpartition(",")[2].startswith(f"{ITEM}="):
+                reason = "items are not counted one by one"
+            elif cell is not None:
+                reason = f"no {kpi} is published of it"
+            elif spelt in cells:
+                reason = "nothing was counted of it in this window"
+            elif fault:
+                reason = f"Redis is not to be had: {fault}"
+            else:
+                reason = "no server publishes such a window" if found.end_ms is None else "its snapshot is gone"
+            answers[name] = unknown(reason, found, prior)
         return answers
 
     def _guard(self, surface: str, fault: str, now_s: float) -> Guard:
@@ -214,6 +211,17 @@ def dimension_lists(
     return dict(zip((*COUNTED, ITEM), (arms, policies, segments, channels, devices, items), strict=True))
 
 
+def _objects(stored: Sequence[bytes | None]) -> list[dict[str, Any] | None]:
+    """Return the objects in many fields, decoded at once where all are JSON: that takes half the time."""
+    try:
+        found = json.loads(b"[" + b",".join(b"null" if each is None else each for each in stored) + b"]")
+    except ValueError:
+        found = []
+    if len(found) != len(stored):
+        return [_object(each) for each in stored]
+    return [each if isinstance(each, dict) else None for each in found]
+
+
 def _object(stored: bytes | None) -> dict[str, Any] | None:
     try:
         found = None if stored is None else json.loads(stored)
@@ -222,8 +230,6 @@ def _object(stored: bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _told(stored: bytes | None) -> dict[str, Told | None] | None:
-    by_kpi = _object(stored)
-    if by_kpi is None:
-        return None
-    return {kpi: Told(*told) if isinstance(told, list) and len(told) == 5 else None for kpi, told in by_kpi.items()}
+def _told(cell: Mapping[str, Any] | None, kpi: str) -> Told | None:
+    told = None if cell is None else cell.get(kpi)
+    return Told(*told) if isinstance(told, list) and len(told) == len(Told._fields) else None

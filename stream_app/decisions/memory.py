@@ -2,17 +2,17 @@
 
 import threading
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
-from stream_app.decisions.answer import Found, Told
+from stream_app.decisions.answer import Found
 from stream_app.decisions.guard import Guard
 
 MAX_WINDOWS: Final = 256
 MAX_ENTITIES: Final = 10_000
 """Of one window. More are asked for again every time."""
 
-Cells = dict[str, dict[str, Told | None] | None]
-"""By entity, what is told of each KPI; None for an entity that the snapshot does not have."""
+Cells = dict[str, dict[str, Any] | None]
+"""By entity, what its field says of each KPI; None for an entity that the snapshot does not have."""
 
 
 class Window:

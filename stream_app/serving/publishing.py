@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from stream_app.core.slices import DIMENSIONS, OTHER
 from stream_app.core.tally import add_into
 from stream_app.decisions.contract import COUNTED, META, STEP_S, VERSION, WHOLE, entity, pointer_key, snapshot_key
+from stream_app.errors import LynceusError
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import WindowView
@@ -108,7 +109,7 @@ def snapshots(view: View, meaning: Meaning, window: str, of: Sequence[str], max_
 class Publisher:
     """Publishes views as time goes past them. Mutable state: the view held back, since when, and whether Redis is lost.
 
-    It is a task of its own: what it waits for holds up no view.
+    It is a task of its own: what it waits for holds up no view. Raises LynceusError for windows that do not exist.
     """
 
     def __init__(
@@ -120,8 +121,14 @@ class Publisher:
         current: Callable[[], View | None],
         clock: Callable[[], int],
     ) -> None:
-        known = {window.name for window in meaning.windows}
-        self._windows = tuple(name for name in settings.published_windows if name in known)
+        known = [window.name for window in meaning.windows]
+        self._windows = settings.published_windows
+        for name in self._windows:
+            if name not in known:
+                raise LynceusError(
+                    f"LYNCEUS_DECISIONS__WINDOWS={settings.windows!r}: there is no window {name}",
+                    f"Choose among {', '.join(known)}",
+                )
         self._publish = redis.register_script(PUBLISH)
         self._redis, self._prefix, self._meaning, self._settings = redis, prefix, meaning, settings
         self._current, self._clock = current, clock
