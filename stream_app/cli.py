@@ -367,6 +367,31 @@ def query(metric: str, window: str | None, as_json: bool, **where: str | None) -
     click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
 
 
+@main.command()
+@click.option("--impressions", type=click.FloatRange(0, min_open=True), help="Of the surface, a day, in both arms.")
+@click.option("--holdout", metavar="SHARE", help="Of the impressions, e.g. 10% (default: 10%).")
+@click.option("--ctr", metavar="SHARE", help="Clicks per impression of the holdout, e.g. 3%.")
+@click.option("--lift", metavar="SHARE", help="Of the personalized arm's click rate over it (default: 25%).")
+@click.option(
+    "--drop", "drops", metavar="SHARE", multiple=True, help="Of the click rate that is lost (20% 33% 50% 80%)."
+)
+@click.option("--within", metavar="TIME", help="Also tell the least holdout that sees it in time, e.g. 60m.")
+@click.option("--budget", type=float, default=1.0, show_default=True, help="False alarms a year, over all series.")
+@click.option("--series", type=int, default=3, show_default=True, help="Surfaces times the rates watched of each.")
+@click.option("--margin", metavar="SHARE", default="5%", show_default=True, help="By which the lift may breathe.")
+@click.option("--live", metavar="URL", help="Take the traffic from a running server, e.g. http://127.0.0.1:8080.")
+@click.option("--surface", metavar="NAME", help="With --live: of which surface.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def plan(live: str | None, surface: str | None, as_json: bool, **told: Any) -> None:
+    """Tell how large a holdout must be, and how long until a drop of the click rate is seen."""
+    from stream_app import planning
+
+    if bool(live) != bool(surface):
+        raise click.UsageError("--live and --surface go together")
+    found = planning.asked(live, surface, told)
+    click.echo(planning.as_json(found) if as_json else planning.as_table(found))
+
+
 @main.command("input")
 @click.argument("key")
 @click.argument("value", type=float)
