@@ -392,6 +392,27 @@ def plan(live: str | None, surface: str | None, as_json: bool, **told: Any) -> N
     click.echo(planning.as_json(found) if as_json else planning.as_table(found))
 
 
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--topic", metavar="NAME", help="A topic instead of a file, from its beginning to where it ends now.")
+@click.option("--budget", type=float, default=1.0, show_default=True, help="False alarms a year, over all series.")
+@click.option("--series", type=int, default=3, show_default=True, help="Surfaces times the rates watched of each.")
+@click.option("--margin", metavar="SHARE", default="5%", show_default=True, help="By which the lift may breathe.")
+@click.option("--settle", metavar="TIME", default="1d", show_default=True, help="Nothing is said of a surface before.")
+@click.option("--share", "shares", metavar="ARM=SHARE", multiple=True, help="What an arm was promised: holdout=10%.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -> None:
+    """Run the watch over recorded events, and print what it would have said: when, where, why, how much, how sure."""
+    if (file is None) == (topic is None):
+        raise click.UsageError("name a file of JSON lines, or a topic with --topic")
+    settings = _settings()
+    from stream_app import backtest_report
+
+    found = backtest_report.ran(settings, file, topic, backtest_report.policy_of(told))
+    show = backtest_report.as_json if as_json else backtest_report.as_table
+    click.echo(show(str(file or topic), *found))
+
+
 @main.command("input")
 @click.argument("key")
 @click.argument("value", type=float)

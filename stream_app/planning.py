@@ -40,11 +40,11 @@ def share_of(text: str, option: str) -> float:
     return float(f"{found[1]}{found[2]}") / (100 if found[3] else 1)
 
 
-def minutes_of(text: str) -> float:
+def minutes_of(text: str, option: str) -> float:
     """Return a time of the command line in minutes: 45m, 2h, 1d. Raises click.UsageError for anything else."""
     found = re.fullmatch(r"([0-9]*\.?[0-9]+)([mhd])", text)
     if found is None or float(found[1]) == 0:
-        raise click.UsageError(f"--within {text!r} is no time; write 45m, 2h or 1d")
+        raise click.UsageError(f"{option} {text!r} is no time; write 45m, 2h or 1d")
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -102,7 +102,7 @@ def asked(url: str | None, surface: str | None, told: Mapping[str, Any]) -> Plan
             given["impressions"], shares.get("holdout", HOLDOUT), shares["ctr"], shares.get("lift", LIFT)
         )
     drops = [share_of(drop, "--drop") for drop in given["drops"]] or list(DROPS)
-    within = minutes_of(given["within"]) if "within" in given else None
+    within = minutes_of(given["within"], "--within") if "within" in given else None
     return planned(traffic, Promise(given["budget"], given["series"], shares["margin"]), drops, within)
 
 

@@ -76,7 +76,7 @@ def test_a_share_is_read(text: str, share: float) -> None:
 @pytest.mark.parametrize(("text", "minutes"), [("45m", 45), ("2h", 120), ("1.5d", 2160)])
 def test_a_time_is_read(text: str, minutes: float) -> None:
     """Minutes, hours or days."""
-    assert minutes == minutes_of(text)
+    assert minutes == minutes_of(text, "--within")
 
 
 @pytest.mark.parametrize(
