@@ -40,6 +40,9 @@ STRATA: Final = ("segment", "channel", "device")
 
 _ARM: Final = DIMENSIONS.index("arm")
 Rows = dict[Slice, list[int]]
+Panes = Mapping[int, dict[int, list[int]]]
+"""By the start of each, its rows by the number of their slice."""
+NO_PANES: Final[Panes] = {}
 
 
 def watched_plan() -> Plan:
@@ -88,9 +91,11 @@ class Backtest:
     def feed(self, partition: int, values: Sequence[bytes | None], arrived_ms: int) -> None:
         """Count records of a partition, in order; `arrived_ms` is when the last of them could first be read."""
         state = self._partitions[partition]
-        for run in _runs(values, state.watermark.newest_ms):
+        for run, is_leap in _runs(values, state.watermark):
+            # One record that takes time on by hours folds panes that it also seals: they are looked at before.
+            before = self._panes(partition) if is_leap else {}
             state.process([Span(state.head.applied, arrived_ms, run)])
-            self._take(partition, state.watermark.sealed_before_ms)
+            self._take(partition, state.watermark.sealed_before_ms, before)
             self._runs += 1
             if self._runs % PACK_EVERY == 0:
                 state.take_changes()
@@ -144,24 +149,37 @@ class Backtest:
         rules = self._rules
         return Watermark(rules.out_of_orderness_ms, rules.lateness_ms, reached).sealed_before_ms
 
-    def _take(self, number: int, until_ms: int) -> None:
-        """Add what a partition has in whole minutes before `until_ms` to what is pending."""
+    def _panes(self, number: int) -> Panes:
+        """Return a copy of the panes of a partition that were not taken yet."""
+        state, since_ms = self._partitions[number], self._taken_ms[number]
+        state.cells.settle()
+        return {
+            start: {slice_number: list(tally) for slice_number, tally in _unpacked(rows).items()}
+            for start, rows in state.cells.panes.items()
+            if start >= since_ms
+        }
+
+    def _take(self, number: int, until_ms: int, before: Panes = NO_PANES) -> None:
+        """Add what a partition has in whole minutes before `until_ms` to what is pending.
+
+        Panes that were folded since `before` are those of `before`: what folds a pane adds nothing to it.
+        """
         until_ms -= until_ms % MINUTE_MS
         state, since_ms = self._partitions[number], self._taken_ms[number]
         if until_ms <= since_ms:
             return
         state.cells.settle()
-        for start, packed in state.cells.panes.items():
-            if since_ms <= start < until_ms:
-                rows = unpack_rows(packed) if isinstance(packed, bytes) else packed
-                minute = self._pending.setdefault(start - start % MINUTE_MS, {})
-                for slice_number, tally in rows.items():
-                    slice_ = state.slices.slices[slice_number]
-                    sums = minute.get(slice_)
-                    if sums is None:
-                        minute[slice_] = list(tally)
-                    else:
-                        add_into(sums, tally)
+        panes = {start: rows for start, rows in before.items() if start < state.cells.floor_ms}
+        panes |= {start: _unpacked(rows) for start, rows in state.cells.panes.items() if since_ms <= start < until_ms}
+        for start, rows in panes.items():
+            minute = self._pending.setdefault(start - start % MINUTE_MS, {})
+            for slice_number, tally in rows.items():
+                slice_ = state.slices.slices[slice_number]
+                sums = minute.get(slice_)
+                if sums is None:
+                    minute[slice_] = list(tally)
+                else:
+                    add_into(sums, tally)
         self._taken_ms[number] = until_ms
 
     def _judge(self, until_ms: int) -> None:
@@ -218,15 +236,25 @@ def minutes_of(start_ms: int, rows: Mapping[Slice, Sequence[int]], index: Mappin
     return {surface: Minute(start_ms, counts, strata[surface]) for surface, counts in arms.items()}
 
 
-def _runs(values: Sequence[bytes | None], newest_ms: int) -> Iterator[Sequence[bytes | None]]:
-    """Cut records into runs that take event time on by little; one whose time nobody knows goes with its neighbours."""
-    begin_at, until_ms = 0, newest_ms + RUN_MS
+def _runs(values: Sequence[bytes | None], watermark: Watermark) -> Iterator[tuple[Sequence[bytes | None], bool]]:
+    """Cut records into runs that take event time on by little; one that may take it far on is a run of its own.
+
+    Each run must have been counted, and so have moved `watermark`, before the next one is asked for. A record whose
+    time nobody knows goes with its neighbours.
+    """
+    begin_at = 0
     for at, event in enumerate(decode_all(values)):
-        is_far = not isinstance(event, Rejected) and event.ts >= until_ms
+        is_far = not isinstance(event, Rejected) and event.ts >= watermark.newest_ms + RUN_MS
         if at > begin_at and (is_far or at - begin_at >= RUN):
-            yield values[begin_at:at]
+            yield values[begin_at:at], False
             begin_at = at
-        if is_far and not isinstance(event, Rejected):
-            until_ms = event.ts + RUN_MS
+            is_far = not isinstance(event, Rejected) and event.ts >= watermark.newest_ms + RUN_MS
+        if is_far:
+            yield values[at : at + 1], True
+            begin_at = at + 1
     if begin_at < len(values):
-        yield values[begin_at:]
+        yield values[begin_at:], False
+
+
+def _unpacked(rows: dict[int, list[int]] | bytes) -> dict[int, list[int]]:
+    return unpack_rows(rows) if isinstance(rows, bytes) else rows

@@ -25,6 +25,9 @@ LINES: Final = 2_000
 MAX_LEAD_MS: Final = HOUR_MS
 """How far one partition may be ahead of another: what lies between is held."""
 POLL_MS: Final = 500
+FETCH_BYTES: Final = 16 * 1024 * 1024
+"""Fetched at a time; all of it is taken at once."""
+EVERYTHING: Final = 10**9
 SILENCE_S: Final = 30.0
 """A broker that gives nothing for so long, although records are there, is said to have failed."""
 
@@ -61,6 +64,7 @@ def over_topic(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=kafka.isolation,
+            fetch_max_bytes=FETCH_BYTES,
         )
     except KafkaError as error:
         raise broker.unreachable(kafka, error) from None
@@ -100,7 +104,9 @@ def _read(
             for number in reading:
                 is_ahead = backtest.lead_ms(number) > MAX_LEAD_MS
                 (consumer.pause if is_ahead else consumer.resume)(partitions[number])
-            polled = consumer.poll(timeout_ms=POLL_MS, max_records=LINES)
+            # A partition that is paused while some of what was parsed of it is left gives nothing any more once it is
+            # resumed (kafka-python 3.0), so nothing is left.
+            polled = consumer.poll(timeout_ms=POLL_MS, max_records=EVERYTHING)
             for each, records in polled.items():
                 known = [record for record in records if record.offset < ends[each]]
                 if known:
