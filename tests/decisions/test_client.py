@@ -253,3 +253,21 @@ def test_a_client_that_cannot_work_is_refused(kind: Any, url: str, options: dict
     """A URL that is not Redis' and an age that is none raise at once, before anything is asked."""
     with pytest.raises(ValueError, match=words):
         kind(url, **options)
+
+
+@both
+async def test_a_user_who_may_read_the_contract_is_enough(
+    kind: Any, redis_url: str, stored: "redis_client.Redis"
+) -> None:
+    """An ACL user with the rights that docs/decisions.md names is answered; the password is in no reason."""
+    publish(stored, now_ms())
+    rules = {"enabled": True, "reset": True, "keys": ["lynceus:v1:*"], "passwords": ["+canary-31f"]}
+    stored.acl_setuser("shop", commands=["+mget", "+hmget"], categories=["+@connection"], **rules)
+    try:
+        async with connected(kind, redis_url, username="shop", password="canary-31f") as client:
+            allowed = (await client.get())["all"]
+        async with connected(kind, redis_url, username="shop", password="canary-wrong") as client:
+            refused = (await client.get())["all"]
+    finally:
+        stored.acl_deluser("shop")
+    assert (Status.OK, Status.UNKNOWN, False) == (allowed.status, refused.status, "canary" in refused.reason)
