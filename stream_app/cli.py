@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_app import settings as configuration
-from stream_app import telemetry
+from stream_app import telemetry, watch_commands
 from stream_app.core.slices import DIMENSIONS
 from stream_app.errors import LynceusError
 
@@ -365,6 +365,10 @@ def query(metric: str, window: str | None, as_json: bool, **where: str | None) -
     asked = {"metric": metric, "window": window, **where}
     given = {name: value for name, value in asked.items() if value is not None}
     click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
+
+
+main.add_command(watch_commands.plan)
+main.add_command(watch_commands.backtest)
 
 
 @main.command("input")

@@ -206,6 +206,20 @@ class CollectorSettings(_Group):
         return tuple(bytes.fromhex(one.removeprefix("sha256:")) for one in _parts(self.browser_key_hashes))
 
 
+class DecisionsSettings(_Group):
+    """What servers publish in Redis for `stream_app.decisions`."""
+
+    publish: bool = True
+    windows: str = Field("5m,1h,24h", description="separated by commas", pattern=r"^[0-9]+[mhd](,[0-9]+[mhd])*$")
+    max_surfaces: Annotated[int, Field(ge=1, le=1_000)] = 50
+    max_entities: Annotated[int, Field(ge=1, le=10_000)] = 200
+
+    @property
+    def published_windows(self) -> tuple[str, ...]:
+        """`windows`, one by one."""
+        return tuple(dict.fromkeys(_parts(self.windows)))
+
+
 class Settings(BaseSettings):
     """All settings. Frozen: what a process started with is what it runs with."""
 
@@ -224,6 +238,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
     collector: CollectorSettings = CollectorSettings()
+    decisions: DecisionsSettings = DecisionsSettings()
 
     @classmethod
     def settings_customise_sources(

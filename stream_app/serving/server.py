@@ -14,6 +14,7 @@ from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN, WINDO
 from stream_app.serving.api import FRESH_MS, Api
 from stream_app.serving.border import LOOPBACK_NAMES
 from stream_app.serving.exporter import Exporter, ViewCollector
+from stream_app.serving.publishing import Publisher
 from stream_app.serving.reader import Reader, check_store, connect
 from stream_app.serving.refresher import Refresher, clock_ms
 from stream_app.serving.stream import Stream
@@ -45,7 +46,12 @@ async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str
             log.info("serving", url=url)
             if on_ready:
                 on_ready(url)
-            await refresher.run(stop)
+            publishing = _published(settings, redis, refresher, stop)
+            try:
+                await refresher.run(stop)
+            finally:
+                publishing.cancel()
+                await asyncio.wait([publishing])
         finally:
             stream.close()
             await runner.cleanup()
@@ -95,6 +101,13 @@ def _compose(
     fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
     api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms)
     return refresher, stream, api.application(allowed_hosts)
+
+
+def _published(settings: Settings, redis: Any, refresher: Refresher, stop: asyncio.Event) -> asyncio.Task[None]:
+    """Return the task that publishes the refresher's views for decisions; it ends at once where none are wanted."""
+    meaning, decisions = meaning_of(settings), settings.decisions
+    publisher = Publisher(redis, settings.app, meaning, decisions, lambda: refresher.view, clock_ms)
+    return asyncio.create_task(publisher.run(stop, settings.server.refresh_interval_s))
 
 
 def _allowed_hosts(server: ServerSettings) -> frozenset[str] | None:
