@@ -13,10 +13,11 @@ from stream_app.metrics.methods import Proportion, WeightedProportion
 from stream_app.metrics.metric import Metric
 from stream_app.rendering.listing import definition, listing
 from stream_app.serving.asking import view_now
-from stream_app.serving.queries import Answer, BadQueryError, ToldFigure, named, query
+from stream_app.serving.queries import Answer, BadQueryError, Held, ToldFigure, named, query
 from stream_app.serving.server import meaning_of
 from stream_app.serving.snapshot import Snapshot, encode
 from stream_app.settings import Settings
+from stream_app.statistics.estimates import Estimate
 
 
 def listed(settings: Settings, name: str | None, family: str | None, *, as_json: bool) -> str:
@@ -57,15 +58,15 @@ async def answered(settings: Settings, asked: Mapping[str, str], *, as_json: boo
 
 
 def told(answer: Answer, metric: Metric, snapshot: Snapshot, currency: str) -> str:
-    """Return what was asked, the estimate, and how far to trust it: three lines, and one for each reservation."""
+    """Return what was asked, the estimate, and how far to trust it: three lines, and one for each reservation.
+
+    An arm held against another one has three lines more: the other one's estimate, difference and ratio.
+    """
     where = ", ".join(f"{name} {value}" for name, value in answer.where.items()) or "all of it"
     lines = [f"{metric.title} ({metric.name}), window {answer.window}, {where}"]
-    if answer.estimate is None:
-        lines.append("  not enough data")
-    else:
-        value, n = answer.estimate.value, answer.estimate.n
-        bounds = f"   95 % interval {_bounds(answer, metric, currency)}" if metric.has_interval else ""
-        lines.append(f"  {_figure(value, metric, currency)}{bounds}   n {n:,}")
+    lines.append(f"  {_estimate(answer.estimate, metric, currency)}")
+    if answer.contrast:
+        lines += _held(answer.contrast, metric, currency)
     state = "complete" if answer.complete else "incomplete"
     span = f"{_time(answer.start_ms)} to {_time(answer.end_ms)} UTC" if snapshot.end_ms else "nothing counted yet"
     lines.append(f"  {span}, {answer.maturity:.0%} settled, {state}")
@@ -94,16 +95,31 @@ def _reservations(answer: Answer, snapshot: Snapshot) -> list[str]:
     return [*because, *(text for text, is_so in told.items() if is_so), *unseen]
 
 
-def _bounds(answer: Answer, metric: Metric, currency: str) -> str:
-    assert answer.estimate is not None
-    low, high = (_figure(bound, metric, currency) for bound in (answer.estimate.low, answer.estimate.high))
-    return f"{low} to {high}"
+def _held(held: Held, metric: Metric, currency: str) -> list[str]:
+    lines = [f"  against {held.against}: {_estimate(held.base, metric, currency)}"]
+    if held.difference:
+        # Of two shares it is in points: 5 % against 4 % is a point more, and a quarter more.
+        lines.append(f"  difference: {_estimate(held.difference, metric, currency, 'points')}")
+    if held.ratio:
+        low, high = held.ratio.low, held.ratio.high
+        lines.append(f"  ratio: {held.ratio.value:.4g}   95 % interval {low:.4g} to {high:.4g}")
+    if held.difference or held.ratio:
+        lines.append("  intervals are for one look at a time chosen beforehand, not for watching")
+    return lines
 
 
-def _figure(number: float, metric: Metric, currency: str) -> str:
+def _estimate(estimate: Estimate | None, metric: Metric, currency: str, of_shares: str = "%") -> str:
+    if estimate is None:
+        return "not enough data"
+    figures = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (_figure(each, metric, currency, of_shares) for each in figures)
+    return f"{value}{f'   95 % interval {low} to {high}' if metric.has_interval else ''}   n {estimate.n:,}"
+
+
+def _figure(number: float, metric: Metric, currency: str, of_shares: str = "%") -> str:
     # Four cases: a share, money, another ratio, or so many of something.
     if isinstance(metric.method, Proportion | WeightedProportion):
-        return f"{number * 100:.4g} %"
+        return f"{number * 100:.4g} {of_shares}"
     if metric.unit == "currency":
         return f"{number:,.2f} {currency}"
     return f"{number:.4g}" if metric.unit == "ratio" else f"{number:,.6g} {metric.unit}"

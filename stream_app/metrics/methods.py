@@ -318,6 +318,20 @@ class ReturnOnInvestment:
     arms: Arms = AGAINST_HOLDOUT
 
 
+@dataclass(frozen=True, slots=True)
+class IncrementalShare:
+    """The share of an arm's amount that it would not have as the other one, (T - C) / T. Stored as in `Mean`."""
+
+    interval: ClassVar[str] = "that of the ratio of means, delta method in logs, carried over"
+
+    total: str
+    count: str
+    squares: str
+    scale: int = 1
+    squares_scale: int = 1
+    arms: Arms = AGAINST_HOLDOUT
+
+
 Method = (
     Proportion
     | Mean
@@ -337,4 +351,5 @@ Method = (
     | ReturnRatio
     | Gain
     | ReturnOnInvestment
+    | IncrementalShare
 )  # fmt: skip

@@ -78,6 +78,23 @@ async def test_words_say_how_far_to_trust_it(client: "redis_client.Redis", setti
     assert "  0.69 %   95 % interval 0.5456 % to 0.8722 %   n 10,000" == whole.splitlines()[1]
 
 
+async def test_arms_are_held_against_each_other_in_words(client: "redis_client.Redis", settings: Settings) -> None:
+    """The other arm's estimate, the difference in points, the ratio, and what intervals are good for."""
+    partition = Partition(client, 0)
+    partition.count(NOW_MS, HOME, 10_000, 69)
+    partition.count(NOW_MS, HOLDOUT, 10_000, 46)
+    partition.write()
+    text = await answered(settings, {"metric": "ctr", "window": "5m", "against": "holdout"}, as_json=False)
+    assert [
+        "Click-through rate (ctr), window 5m, arm personalized",
+        "  0.69 %   95 % interval 0.5456 % to 0.8722 %   n 10,000",
+        "  against holdout: 0.46 %   95 % interval 0.3451 % to 0.613 %   n 10,000",
+        "  difference: 0.23 points   95 % interval 0.01965 points to 0.4455 points   n 20,000",
+        "  ratio: 1.5   95 % interval 1.034 to 2.176",
+        "  intervals are for one look at a time chosen beforehand, not for watching",
+    ] == text.splitlines()[:6]
+
+
 async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", settings: Settings) -> None:
     """Two sessions, of which one left 10.00, earned 5.00 on average, and between 0.00 and 14.80 chance could be."""
     partition = Partition(client, 0)
