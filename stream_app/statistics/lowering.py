@@ -14,8 +14,10 @@ from stream_app.metrics.methods import (
     Count,
     Gain,
     IncrementalShare,
+    LifetimeForecast,
     LogMean,
     Mean,
+    MeanBelow,
     MedianBetween,
     NetScore,
     Proportion,
@@ -31,7 +33,8 @@ from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
 from stream_app.statistics.counted import NO_BINS, NO_FIGURES, Bins, Counted, Figures
 from stream_app.statistics.estimates import Z_95, Estimate, student
-from stream_app.statistics.heavy_tails import log_mean
+from stream_app.statistics.heavy_tails import log_mean, winsorised_mean
+from stream_app.statistics.lifetimes import of_period, per_period, value_forecast
 from stream_app.statistics.lifts import lift
 from stream_app.statistics.lists import LISTED
 from stream_app.statistics.means import mean
@@ -171,10 +174,18 @@ def _weighted_proportion(method: WeightedProportion, counted: Counted, _: Metric
 
 
 def _quantile(method: Quantile, counted: Counted, _: Metric) -> Estimate | None:
-    counts = counted.bins.get(method.histogram, {})
-    return (
-        None if any(n < 0 for n in counts.values()) else quantile(QuantileSketch.of(counts), method.share, method.scale)
-    )
+    sketch = _sketch(method.histogram, counted)
+    return quantile(sketch, method.share, method.scale) if sketch else None
+
+
+def _mean_below(method: MeanBelow, counted: Counted, _: Metric) -> Estimate | None:
+    sketch = _sketch(method.histogram, counted)
+    return winsorised_mean(sketch, method.scale) if sketch else None
+
+
+def _sketch(histogram: str, counted: Counted) -> QuantileSketch | None:
+    counts = counted.histogram(histogram)
+    return None if any(n < 0 for n in counts.values()) else QuantileSketch.of(counts)
 
 
 def _median_between(method: MedianBetween, counted: Counted, _: Metric) -> Estimate | None:
@@ -231,6 +242,18 @@ def _incremental_share(method: IncrementalShare, counted: Counted, _: Metric) ->
     return incremental_share(found.ratio) if found and found.ratio else None
 
 
+def _lifetime_forecast(method: LifetimeForecast, counted: Counted, _: Metric) -> Estimate | None:
+    margin, discount = counted.told.get(method.margin), counted.told.get(method.discount)
+    of, lapsed, count = (counted.amount(sum_) for sum_ in (method.of, method.lapsed, method.count))
+    if margin is None or discount is None or discount < 0 or count < 2 or not 0 <= lapsed <= of > 0:
+        return None
+    total, squares = counted.amount(method.total), counted.amount(method.squares)
+    worth = mean(count, total, squares, method.scale, method.squares_scale, lowest=0.0)
+    profit = Estimate(worth.value * margin, count, worth.low * margin, worth.high * margin)
+    retention = per_period(wilson(of - lapsed, of), method.days, method.period)
+    return value_forecast(profit, retention, of_period(discount, method.period))
+
+
 def _base(counted: Counted) -> Counted:
     return counted._replace(tally=counted.base, base=())
 
@@ -251,6 +274,7 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     NetScore: _net_score,
     WeightedProportion: _weighted_proportion,
     Quantile: _quantile,
+    MeanBelow: _mean_below,
     MedianBetween: _median_between,
     **LISTED,
     CostPer: _cost_per,
@@ -260,4 +284,5 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     Gain: _gain,
     ReturnOnInvestment: _return_on_investment,
     IncrementalShare: _incremental_share,
+    LifetimeForecast: _lifetime_forecast,
 }
