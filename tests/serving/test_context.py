@@ -1,5 +1,7 @@
 """What a view says of context: waterfall, index, gap, each from the tallies of the arms."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -17,6 +19,8 @@ from stream_app.statistics.proportions import wilson
 from stream_app.statistics.relevance_index import relevance_index
 from stream_app.statistics.waterfall import Share, waterfall
 from tests.serving.viewing import MEANING, view_of
+
+PAGE = (Path(__file__).parents[2] / "docs" / "context.md").read_text(encoding="utf-8")
 
 
 def tally(**amounts: int) -> Tally:
@@ -37,19 +41,33 @@ def weighted(answers: int, positive: int) -> dict[str, int]:
     }
 
 
+def spent(user_days: int, cents: int) -> dict[str, int]:
+    """Return the sums of users by day of whom every other one spends twice that, and the others nothing."""
+    squares = user_days // 2 * (2 * cents) ** 2
+    return {
+        "user_days": user_days,
+        "user_day_revenue_minor": user_days * cents,
+        "user_day_revenue_squares": squares,
+    }
+
+
 def view() -> View:
     """Return a view of three arms on two surfaces, and of signals under none."""
     answered = {"decisions": 500, "asked_weight_micros": 100 * MICROS, "asked_square_micros": 100 * MICROS}
     told = {"eligible_signals": 400, "judged_responses": 300, "changed_responses": 240, "responses_in_time": 300}
     counted = {
         slice_of("home", "personalized"): tally(
-            sessions=5_000, converted_sessions=400, **weighted(200, 150), **answered
+            sessions=5_000,
+            converted_sessions=400,
+            **weighted(200, 150),
+            **answered,
+            **spent(2_000, 1_200),
         ),
         slice_of("cart", "personalized"): tally(sessions=5_000, converted_sessions=400),
         slice_of("none", "personalized"): tally(converted_signals=60, **told),
         slice_of("home", "context_blind"): tally(sessions=2_000, converted_sessions=130, **answered),
         slice_of("none", "context_blind"): tally(converted_signals=40, eligible_signals=400),
-        slice_of("home", "holdout"): tally(sessions=2_000, converted_sessions=100),
+        slice_of("home", "holdout"): tally(sessions=2_000, converted_sessions=100, **spent(1_000, 900)),
         slice_of("none", "holdout"): tally(converted_signals=30, eligible_signals=400),
     }
     return view_of()._replace(totals={"5m": counted})
@@ -121,10 +139,10 @@ def test_an_answer_has_all_of_it() -> None:
     assert ["conversion", "ctr", "signal_conversion", "signal_ctr"] == list(found.waterfalls)
     assert waterfall(Share(60, 400), Share(40, 400), Share(30, 400)) == found.waterfalls["signal_conversion"]
     assert found.relevance is not None
-    assert (True, None, True) == (
-        found.relevance.index is not None,
-        found.incremental_share,
-        found.answer_gap is not None,
+    assert found.relevance.index is not None
+    assert (pytest.approx(0.25), 0.0) == (
+        found.incremental_share and found.incremental_share.value,
+        found.answer_gap and found.answer_gap.value,
     )
 
 
@@ -145,19 +163,6 @@ def test_an_answer_of_a_surface() -> None:
         found.where,
     )
     assert ("surface",) == answer(("surface", "hom")).unseen
-
-
-def test_the_share_of_revenue_because_of_personalization() -> None:
-    """Users who spend 12.00 a day against 9.00: a quarter of it."""
-    seen = view()
-    spent = {
-        slice_of("home", arm): tally(
-            user_days=2, user_day_revenue_minor=2 * cents, user_day_revenue_squares=2 * cents**2 + 20_000
-        )
-        for arm, cents in (("personalized", 1_200), ("holdout", 900))
-    }
-    found = context(seen._replace(totals=dict.fromkeys(seen.snapshot.windows, spent)), MEANING, [])
-    assert pytest.approx(0.25) == (found.incremental_share and found.incremental_share.value)
 
 
 def test_a_short_window_has_only_what_makes_sense_there() -> None:
@@ -197,3 +202,9 @@ def test_words_have_a_line_for_each_step() -> None:
     few = msgspec.structs.replace(found, relevance=Indexed(None, {}, 100, {"response": 99}))
     lacks = "  index of contextual relevance: not enough data (response 99 of 100)"
     assert lacks in told_of_context(few, view().snapshot).splitlines()
+
+
+def test_the_example_of_the_page_is_one() -> None:
+    """docs/context.md shows what is printed of these counts."""
+    example = PAGE.partition("```\nContext,")[2].partition("\n```")[0]
+    assert f"Context,{example}".splitlines() == told_of_context(answer(), view().snapshot).splitlines()[:-3]
