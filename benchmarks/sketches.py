@@ -1,9 +1,9 @@
-"""What sketches and the growth of sums cost, and how wrong the sketches are.
+"""What the sketch of amounts and the growth of sums cost, and how wrong the sketch is.
 
     python -m benchmarks.sketches [--rounds N]
 
-Time is CPU time of the thread, the least of all rounds, and includes the loop. The keys are hashes of random bytes and
-the amounts log-normal, both from a fixed seed; errors are those of this one draw.
+Time is CPU time of the thread, the least of all rounds, and includes the loop. The amounts are
+log-normal, from a fixed seed; errors are those of this one draw.
 """
 
 import argparse
@@ -12,9 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from xxhash import xxh3_64_intdigest as digest
-
-from stream_app.core.distinct_sketch import DistinctSketch
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics import clicked_lists, off_policy, predictions
 
@@ -28,24 +25,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=7)
     rounds = arguments.parse_args().rounds
     source = random.Random(7)
-    _distinct(source, rounds)
     _quantile(source, rounds)
     _growth(rounds)
-
-
-def _distinct(source: random.Random, rounds: int) -> None:
-    print("distinct: keys     us/add  us/merge  us/estimate   bytes   relative error")
-    for size in SIZES:
-        keys = [digest(source.randbytes(8)) for _ in range(size)]
-        sketch = DistinctSketch()
-        add = _least_us(rounds, lambda: DistinctSketch().add, keys)
-        for key in keys:
-            sketch.add(key)
-        other = DistinctSketch.unpack(sketch.pack())
-        merge = _least_us(rounds, lambda other=other: other.merge, [sketch] * 50)
-        estimate = _least_us(rounds, lambda: lambda one: one.estimate(), [sketch] * 50)
-        error = sketch.estimate() / size - 1
-        print(f"{size:>14,} {add:>10.2f} {merge:>9.0f} {estimate:>12.0f} {len(sketch.pack()):>7} {error:>+12.2%}")
 
 
 def _quantile(source: random.Random, rounds: int) -> None:

@@ -356,15 +356,29 @@ def metrics(name: str | None, family: str | None, as_json: bool) -> None:
 @click.argument("metric")
 @click.option("--window", metavar="NAME", help="1m 5m 15m 1h 24h 7d 28d, or all that is kept (default: 5m).")
 @_by_dimension
+@click.option("--against", metavar="ARM", help="Hold the arm (default: personalized) against this one.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/query answers.")
-def query(metric: str, window: str | None, as_json: bool, **where: str | None) -> None:
+def query(metric: str, window: str | None, against: str | None, as_json: bool, **where: str | None) -> None:
     """Answer one metric from the state in Redis: value, interval, count, and how far to trust it."""
     settings = _settings()
     from stream_app import answers
 
-    asked = {"metric": metric, "window": window, **where}
+    asked = {"metric": metric, "window": window, "against": against, **where}
     given = {name: value for name, value in asked.items() if value is not None}
     click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
+
+
+@main.command()
+@click.option("--surface", metavar="VALUE", help="Of this surface only.")
+@click.option("--window", metavar="NAME", help="1m 5m 15m 1h 24h 7d 28d, or all that is kept (default: 24h).")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/context answers.")
+def context(surface: str | None, window: str | None, as_json: bool) -> None:
+    """Say what context is good for: what it adds between arms, step by step, and the index of relevance."""
+    settings = _settings()
+    from stream_app import answers
+
+    given = {name: value for name, value in (("surface", surface), ("window", window)) if value is not None}
+    click.echo(asyncio.run(answers.of_context(settings, given, as_json=as_json)))
 
 
 main.add_command(watch_commands.plan)

@@ -128,6 +128,7 @@ def test_the_events_of_the_readme_are_events() -> None:
         "README.md",
         "docs/operations.md",
         "docs/collecting.md",
+        "docs/context.md",
         "docs/decisions.md",
         "docs/inputs.md",
         "docs/metrics.md",

@@ -146,7 +146,7 @@ def fault_of(told: AnyInput) -> str:
         return "an input needs an author: whose figure is it?"
     if told.key == "margin_rate" and not 0 <= told.value <= 1:
         return f"margin_rate {told.value} is not between 0 and 1"
-    if told.key in ("cost", "unit_cost") and told.value < 0:
+    if told.key in ("cost", "unit_cost", "discount_rate") and told.value < 0:
         return f"{told.key} {told.value} is negative"
     return ""
 

@@ -134,7 +134,10 @@ class Partition:
     def _adopt_layout(self, stored: list[str]) -> None:
         """Go on with the plan's measures where a state has others: a newer catalogue, or an older one again.
 
-        What is new here is whole from the next pane on: nothing newer than that was counted before.
+        What is new here is whole from the next pane on: nothing newer than that was counted before. Of a new kind of
+        record that is so for all records that begin from then on; one that was going on then is not known, and counts
+        as begun with the next event of it, as everything does in a new installation. No delay would mend that: how long
+        the longest goes on nobody knows, and the ends of most are known sooner.
         """
         columns, head = self.plan.meanings, self.head
         if tuple(stored) == columns:

@@ -8,7 +8,7 @@ from typing import Final
 
 from stream_app.core.records import Exposure, growth
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.methods import Mean, Proportion
+from stream_app.metrics.methods import Count, Mean, Proportion
 from stream_app.metrics.metric import Family, Metric
 
 SESSION_CAP_MINOR: Final = 50_000
@@ -115,6 +115,22 @@ METRICS: Final = (
         is_up_good=True,
         is_exported=True,
         highest=1.0,
+    ),
+    Metric(
+        name="attributed_revenue",
+        title="Attributed revenue",
+        help="Revenue credited to the surface, in major units of the reporting currency: of a campaign, ask for its "
+        "surface.",
+        unit="currency",
+        formula="sum of conversion values, and of orders without tax and shipping, at the impression that earned them: "
+        "the quoted one, else the last click, else the last view",
+        caveat="Credit, not cause: much of it would have come anyway, see `incremental_revenue_share`. A campaign is "
+        "told apart by the surface, policy or channel that its impressions name; messages by themselves earn nothing, "
+        "because no order says which message it came from. Refunds are not subtracted. It grows with traffic.",
+        method=Count("revenue_minor", scale=100),
+        honesty="exact",
+        settles="conversion_window",
+        is_up_good=True,
     ),
     Metric(
         name="revenue_per_session",

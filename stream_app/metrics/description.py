@@ -3,6 +3,7 @@
 import re
 
 from stream_app.metrics.catalogue import FAMILY_OF
+from stream_app.metrics.contrasting import has_ratio, refusal
 from stream_app.metrics.metric import Metric
 
 
@@ -27,6 +28,7 @@ def described(metric: Metric) -> dict[str, object]:
         "interval": metric.method.interval or None,
         "needs": list(metric.needs),
         "told": [figure.text for figure in metric.figures],
+        "contrast": [*(["difference"] if refusal(metric) is None else []), *(["ratio"] if has_ratio(metric) else [])],
         "arms": list(filter(None, metric.arms or ())),
         "lowest": metric.lowest,
         "highest": metric.highest,

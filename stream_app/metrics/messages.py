@@ -4,6 +4,11 @@ A message is what one user got under one id; a set of the states that were ever 
 make no difference. States imply one another: who clicked or left by a message has opened it, and what was opened was
 delivered, whatever was told. A bounce that came after all that was somebody else's mistake; else the message was not
 delivered. A message is personalized if any event of it says so, and a blast if some say it is not, and none that it is.
+
+What a campaign of messages earned cannot be said from these: no order or conversion says from which message it came,
+and "the last message clicked before" would depend on what arrives first. Where the items of a message are sent as
+impressions of a surface of the campaign, e.g. `email.spring`, their revenue is credited as everywhere
+(`attributed_revenue`).
 """
 
 from collections.abc import Callable

@@ -225,6 +225,16 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanBelow:
+    """The mean of amounts with all above their 99 % quantile taken for it, from a `histogram` as in `Quantile`."""
+
+    interval: ClassVar[str] = "normal interval of a winsorised mean, widened by the 1 % that buckets hide"
+
+    histogram: str
+    scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class MedianBetween:
     """The duration that half outlast, where it is known only at some `points` how many do.
 
@@ -318,6 +328,43 @@ class ReturnOnInvestment:
     arms: Arms = AGAINST_HOLDOUT
 
 
+@dataclass(frozen=True, slots=True)
+class IncrementalShare:
+    """The share of an arm's amount that it would not have as the other one, (T - C) / T. Stored as in `Mean`."""
+
+    interval: ClassVar[str] = "that of the ratio of means, delta method in logs, carried over"
+
+    total: str
+    count: str
+    squares: str
+    scale: int = 1
+    squares_scale: int = 1
+    arms: Arms = AGAINST_HOLDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeForecast:
+    """What somebody will be worth after their first `period` days: m r / (1 + d - r), all of a period.
+
+    m is the mean of `count` amounts of the first period, stored as in `Mean`, times the margin. r is the share `of` all
+    that has not `lapsed` after `days`, taken to a period. d is the discount told for a year.
+    """
+
+    interval: ClassVar[str] = "mean amount and share at their bounds: nine in ten at least if the model holds"
+
+    total: str
+    count: str
+    squares: str
+    lapsed: str
+    of: str
+    days: int
+    margin: Figure
+    discount: Figure
+    period: int = 28
+    scale: int = 1
+    squares_scale: int = 1
+
+
 Method = (
     Proportion
     | Mean
@@ -329,6 +376,7 @@ Method = (
     | NetScore
     | WeightedProportion
     | Quantile
+    | MeanBelow
     | MedianBetween
     | ListMethod
     | CostPer
@@ -337,4 +385,6 @@ Method = (
     | ReturnRatio
     | Gain
     | ReturnOnInvestment
+    | IncrementalShare
+    | LifetimeForecast
 )  # fmt: skip

@@ -5,7 +5,7 @@ What is counted, and by which rules, is in `metrics.orders`.
 
 from typing import Final
 
-from stream_app.metrics.methods import Mean, Proportion, Quantile, Ratio
+from stream_app.metrics.methods import Mean, MeanBelow, Proportion, Quantile, Ratio
 from stream_app.metrics.metric import Family, Metric
 from stream_app.metrics.orders import HISTOGRAMS, MEASURES, ORDER_CAP_MINOR
 
@@ -100,6 +100,22 @@ METRICS: Final = (
             ("median", "median", "half", 0.5),
             ("p90", "90 % quantile", "nine tenths", 0.9),
         )
+    ),
+    Metric(
+        name="aov_below_p99",
+        title="Average order value, winsorised at 99 %",
+        help="Mean net value of an order, where the dearest hundredth counts as much as the dearest of the others.",
+        unit="currency",
+        formula="mean of min(net, 99 % quantile of net) over orders, an order id once",
+        caveat="Times the number of orders it is not the revenue. The cut moves with the orders, so it fits amounts of "
+        "any size, and between arms each is cut at its own: for a contrast take `aov_winsorised`, whose cap is fixed. "
+        "To 1 %; surface and arm alone are told apart.",
+        method=MeanBelow("order_values", scale=100),
+        honesty="exact",
+        settles="at_once",
+        is_up_good=True,
+        at_least=100,
+        dimensions=("surface", "arm"),
     ),
     Metric(
         name="lines_per_order",

@@ -5,6 +5,7 @@ What is told (`lynceus input`), by key and scope:
     cost acquisition          what was spent to win customers: campaigns, media, discounts for new ones
     cost personalization      what personalization costs: licences, people, machines, the share of whoever runs it
     margin_rate               profit over revenue, 0 to 1, before the cost of personalization
+    discount_rate             what money is worth less a year later, e.g. 0.1
 
 Without a figure for every moment of the window there is no answer. Asked for a part, `channel email`, a cost must be
 told of that part: `acquisition/channel=email`. Costs are spread evenly over the time that they are told for.
@@ -30,16 +31,19 @@ from stream_app.metrics.methods import (
     CostPer,
     CostPerExtra,
     Gain,
+    LifetimeForecast,
     ReturnOnInvestment,
     ReturnRatio,
     UnitCost,
 )
 from stream_app.metrics.metric import Family, Metric
+from stream_app.metrics.people import SILENCE_DAYS
 from stream_app.metrics.windows import windows_from
 
 ACQUISITION: Final = Figure("cost", "acquisition")
 PERSONALIZATION: Final = Figure("cost", "personalization")
 MARGIN: Final = Figure("margin_rate")
+DISCOUNT: Final = Figure("discount_rate")
 
 WINDOWS: Final = windows_from("24h")
 """Shorter ones would show how evenly a month's cost was spread, and nothing else."""
@@ -166,6 +170,39 @@ METRICS: Final = (
         at_least=2,
         dimensions=OF_AN_ARM,
         windows=WINDOWS,
+    ),
+    Metric(
+        name="lifetime_value_forecast",
+        title="Forecast of lifetime value",
+        help="Profit that a person is forecast to bring after the first 28 days, for good, in today's money.",
+        unit="currency",
+        formula="m r / (1 + d - r): m = margin, as told x value_28d; r = (1 - lapse_90d)^(28 / 62); d = discount, as "
+        "told for a year, of 28 days",
+        caveat="A forecast, not a measurement: it takes everybody to leave with the same chance every day and to "
+        "spend as in the first 28 days. Those who leave readily leave first, so for new people it is too low; first "
+        "weeks are often the best, so it may be too high. What winning the customer cost is not subtracted, and the "
+        "first 28 days are not in it: they are `value_28d`. m is of people 29 days old, r of people 90 days old in the "
+        'same window. Not "value x lifespan", which knows no margin and no discount. To compare arms use the realised '
+        "value. docs/lifetime-value.md is its model card.",
+        method=LifetimeForecast(
+            "value_28d_minor",
+            "people_29d",
+            "value_28d_squares",
+            lapsed="lapsed_90d",
+            of="people_90d",
+            days=90 - SILENCE_DAYS,
+            margin=MARGIN,
+            discount=DISCOUNT,
+            scale=100,
+            squares_scale=10_000,
+        ),
+        honesty="input",
+        settles="cohort_age",
+        cohort_days=90,
+        is_up_good=True,
+        at_least=2,
+        dimensions=("arm",),
+        windows=windows_from("7d"),
     ),
 )
 

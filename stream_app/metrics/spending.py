@@ -23,7 +23,7 @@ from stream_app.core.panes import DAY_MS
 from stream_app.core.records import Kind, growth
 from stream_app.core.slices import DIMENSIONS
 from stream_app.core.tally import Measure
-from stream_app.metrics.methods import Mean, Proportion
+from stream_app.metrics.methods import IncrementalShare, Mean, Proportion
 from stream_app.metrics.metric import Family, Metric
 
 DAY_CAP_MINOR: Final = 50_000
@@ -140,6 +140,27 @@ METRICS: Final = (
         is_up_good=True,
         at_least=2,
         dimensions=WITHOUT_SURFACE,
+    ),
+    Metric(
+        name="incremental_revenue_share",
+        title="Incremental share of revenue",
+        help="Share of the revenue of personalized users that is there because of personalization.",
+        unit="ratio",
+        formula="(T - C) / T = 1 - C / T, with T the revenue per daily user personalized, C that of the holdout",
+        caveat="Not the share that recommendations are *credited* with (`recommended_revenue_share`), which can be "
+        "100 % where personalization changes nothing. Causal only if users were randomised. Below 0 where the holdout "
+        "has more. " + _UNIT + "Days of one user are taken as independent: with many of them the interval is too "
+        "narrow.",
+        method=IncrementalShare(
+            "user_day_revenue_minor", "user_days", "user_day_revenue_squares", scale=100, squares_scale=10_000
+        ),
+        honesty="estimate",
+        settles="at_once",
+        is_up_good=True,
+        lowest=None,
+        highest=1.0,
+        at_least=4,
+        dimensions=tuple(name for name in WITHOUT_SURFACE if name not in ("arm", "policy")),
     ),
     Metric(
         name="revenue_per_user_winsorised",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stream_app.core.slices import DIMENSIONS
 from stream_app.metrics.metric import Family, Metric
 from stream_app.rendering.promql import promql
-from stream_app.rendering.words import HONEST, good, interval, settled
+from stream_app.rendering.words import HONEST, contrast, good, interval, settled
 
 
 def listing(families: Sequence[Family]) -> str:
@@ -28,6 +28,7 @@ def definition(metric: Metric, family: Family, currency: str) -> str:
         ("honest", HONEST[metric.honesty]),
         ("interval", interval(metric)),
         ("settles", settled(metric)),
+        ("against", contrast(metric)),
         ("good", good(metric)),
         ("needs", ", ".join(metric.needs)),
         ("dimensions", ", ".join(metric.dimensions) if metric.dimensions != DIMENSIONS else "all"),

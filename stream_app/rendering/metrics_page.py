@@ -9,7 +9,7 @@ from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.metric import Family, Metric
 from stream_app.metrics.windows import EVERY_WINDOW
 from stream_app.rendering.promql import aggregation, promql
-from stream_app.rendering.words import HONEST, good, interval, occasion, settled
+from stream_app.rendering.words import HONEST, contrast, good, interval, occasion, settled
 
 FIRST_LINE: Final = "<!-- Generated from the catalogue by `lynceus render`; edit stream_app/metrics instead. -->"
 _INTRODUCTION: Final = """\
@@ -21,6 +21,7 @@ What Lynceus counts, and what it means. `lynceus metrics` prints the same, `lync
 Every answer is an estimate: value, 95 % bounds, and the number of observations behind it; "not enough data" is no
 value, never 0. Unless a table says otherwise, a metric is asked by all six dimensions and in every window. *Settles*
 says when a pane of it changes no more, late events aside; the share of a window that has settled is its maturity.
+*Against* says what `--against ARM` gives: the difference between two arms, and how many times as high the metric is.
 *Honest* says how far a settled window can be trusted: **exact** (all of it was counted; the interval says what chance
 would do to such traffic), **estimate** (a sample, a model or an answer stands for what it is about), **input** (some
 figure in it was told by people).
@@ -53,6 +54,7 @@ def _section(metric: Metric, currency: str) -> str:
         ("honest", HONEST[metric.honesty]),
         ("interval", interval(metric)),
         ("settles", settled(metric)),
+        ("against", contrast(metric)),
         ("good", good(metric)),
         ("needs", ", ".join(f"`{name}`" for name in metric.needs)),
     ]

@@ -4,6 +4,7 @@ from typing import Final
 
 from stream_app.core.records import Aged
 from stream_app.core.tally import Binned, Measure, Occasion
+from stream_app.metrics.contrasting import has_ratio, refusal
 from stream_app.metrics.metric import Honesty, Metric, Settling
 
 HONEST: Final[dict[Honesty, str]] = {
@@ -16,6 +17,7 @@ _SETTLED: Final[dict[Settling, str]] = {
     "click_window": "when the click window after the impression has passed",
     "conversion_window": "when the conversion window after the impression has passed",
     "session_close": "when the session is over",
+    "four_weeks": "when four weeks have passed",
 }
 
 
@@ -27,6 +29,14 @@ def settled(metric: Metric) -> str:
 def interval(metric: Metric) -> str:
     """Return what the bounds are."""
     return f"95 %, {metric.method.interval}" if metric.has_interval else "none: it claims nothing beyond its window"
+
+
+def contrast(metric: Metric) -> str:
+    """Return what holding an arm against another one gives, or why nothing does."""
+    why = refusal(metric)
+    if why:
+        return f"not to be had: {why}"
+    return "difference and ratio" if has_ratio(metric) else "difference"
 
 
 def good(metric: Metric) -> str:

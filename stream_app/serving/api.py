@@ -12,6 +12,7 @@ from stream_app.metrics.catalogue import FAMILIES, MEASURES, METRICS, WINDOWS
 from stream_app.metrics.description import described
 from stream_app.serving import border
 from stream_app.serving.border import error_response, json_response
+from stream_app.serving.context import context
 from stream_app.serving.exporter import Exporter
 from stream_app.serving.queries import no_parameters, query, query_series
 from stream_app.serving.stream import Stream
@@ -56,6 +57,7 @@ class Api:
             ("/v1/view", self.view),
             ("/v1/catalogue", self.catalogue),
             ("/v1/query", self.query),
+            ("/v1/context", self.context),
             ("/v1/series", self.series),
             ("/v1/stream", self._stream.serve),
             ("/metrics", self.metrics),
@@ -91,6 +93,10 @@ class Api:
     async def query(self, request: web.Request) -> web.StreamResponse:
         """Answer one metric of one window over some slices."""
         return json_response(query(self._required(), self._meaning, request.query.items()))
+
+    async def context(self, request: web.Request) -> web.StreamResponse:
+        """Answer what context is good for: waterfalls between arms, and the index of contextual relevance."""
+        return json_response(context(self._required(), self._meaning, request.query.items()))
 
     async def series(self, request: web.Request) -> web.StreamResponse:
         """Answer the last hour by minute."""

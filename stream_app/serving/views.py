@@ -28,8 +28,9 @@ from stream_app.serving.snapshot import (
 )
 from stream_app.serving.sums import ALL, Sums
 from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
+from stream_app.statistics.contrasts import CONTRASTED, contrast
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import CONTRASTED, contrast, lower
+from stream_app.statistics.lowering import lower
 
 MAX_PAIRS: Final = 200
 """Surfaces x arms that are told apart in rows; what is beyond has surface `other`."""

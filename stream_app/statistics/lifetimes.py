@@ -4,7 +4,12 @@ A lifetime value is no metric that is counted: most of it has not happened. What
 (metrics/people.py). docs/lifetime-value.md is the model card of what is here.
 """
 
+from math import expm1, log1p
+from typing import Final
+
 from stream_app.statistics.estimates import Estimate
+
+YEAR_DAYS: Final = 365
 
 
 def lifetime_value(margin: float, retention: float, discount: float) -> float:
@@ -42,14 +47,15 @@ def value_forecast(margin: Estimate, retention: Estimate, discount: float) -> Es
     return Estimate(value, min(margin.n, retention.n), min(corners), max(corners))
 
 
-def constant_lifetime(churn: float) -> float:
-    """Return 1 / churn: the mean number of periods until one leaves, if the chance is the same in each.
+def per_period(retention: Estimate, days: int, period: int) -> Estimate:
+    """Return the share that stays a `period`, where `retention` is the share that stayed `days`: r^(period / days).
 
-    It never is: those who leave readily leave first. Where the chance falls, the churn of young customers makes it too
-    short, that of old ones too long. `survival.restricted_mean` asks no such thing.
-
-    Raises ValueError unless 0 < churn <= 1.
+    True if the chance of leaving is the same every day; the bounds are carried over.
     """
-    if not 0 < churn <= 1:
-        raise ValueError(f"a churn of {churn} per period gives no lifetime")
-    return 1 / churn
+    value, low, high = (bound ** (period / days) for bound in (retention.value, retention.low, retention.high))
+    return Estimate(value, retention.n, low, high)
+
+
+def of_period(rate: float, days: int) -> float:
+    """Return the discount of so many days, where `rate` is that of a year: (1 + rate)^(days / 365) - 1."""
+    return expm1(log1p(rate) * days / YEAR_DAYS)

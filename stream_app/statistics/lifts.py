@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from stream_app.statistics.clusters import Moments, ratio
-from stream_app.statistics.estimates import Z_95
+from stream_app.statistics.estimates import Z_95, Estimate
 from stream_app.statistics.sequences import Side, bound_width, half_width, log_e_value, log_e_value_above, p_value
 
 
@@ -27,6 +27,11 @@ class Lift(msgspec.Struct, frozen=True):
     p_value: float
     log_ratio: float
     standard_error: float
+
+    @property
+    def ratio(self) -> Estimate | None:
+        """The same as a ratio (1.25 = a quarter more); None where there is hardly any evidence, and so no bound."""
+        return None if self.high == inf else Estimate(1 + self.value, self.n, 1 + self.low, 1 + self.high)
 
 
 def lift(treated: Moments, base: Moments, z: float = Z_95) -> Lift | None:

@@ -4,7 +4,6 @@ One function per method of `metrics.methods`, in one table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from typing import Any, Final
 
 from stream_app.core.quantile_sketch import QuantileSketch
@@ -14,8 +13,11 @@ from stream_app.metrics.methods import (
     CostPerExtra,
     Count,
     Gain,
+    IncrementalShare,
+    LifetimeForecast,
     LogMean,
     Mean,
+    MeanBelow,
     MedianBetween,
     NetScore,
     Proportion,
@@ -31,14 +33,15 @@ from stream_app.metrics.metric import Metric
 from stream_app.statistics.clusters import Moments, ratio_estimate
 from stream_app.statistics.counted import NO_BINS, NO_FIGURES, Bins, Counted, Figures
 from stream_app.statistics.estimates import Z_95, Estimate, student
-from stream_app.statistics.heavy_tails import log_mean
+from stream_app.statistics.heavy_tails import log_mean, winsorised_mean
+from stream_app.statistics.lifetimes import of_period, per_period, value_forecast
 from stream_app.statistics.lifts import lift
 from stream_app.statistics.lists import LISTED
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.quantiles import quantile
-from stream_app.statistics.ratios import risk_ratio
+from stream_app.statistics.ratios import incremental_share
 from stream_app.statistics.returns import (
     Amounts,
     cost_per,
@@ -75,28 +78,17 @@ def lower(
     return found
 
 
-def contrast(metric: Metric, tally: Sequence[int], base: Sequence[int], index: Mapping[str, int]) -> Estimate | None:
-    """Return how many times as high `metric` is in `tally` as in `base`; None = not enough data.
+def moments(method: Mean | ClusteredMean | IncrementalShare, counted: Counted) -> Moments:
+    """Return the sums of squares and products over what varies: amounts, or clusters; in units where all are integers.
 
-    For the methods that are CONTRASTED, else None: proportions by the log interval of `risk_ratio`, means by the delta
-    method in logs of `lift`. Both are for one look at a fixed time.
+    An amount is a cluster of one.
     """
-    if isinstance(metric.method, Mean | ClusteredMean):
-        return _contrast_of_means(metric, Counted(tally, index), Counted(base, index))
-    if not isinstance(metric.method, Proportion):
-        return None
-    x1, n1, x0, n0 = (
-        Counted(t, index).amount(sum_)
-        for t in (tally, base)
-        for sum_ in (metric.method.successes, metric.method.trials)
-    )
-    if min(n1, n0) < max(metric.at_least, 1) or not (0 <= x1 <= n1 and 0 <= x0 <= n0):
-        return None
-    return risk_ratio(x1, n1, x0, n0)
-
-
-CONTRASTED: Final = (Proportion, Mean, ClusteredMean)
-"""The methods whose metrics can be compared between arms."""
+    count, total, unit = counted.amount(method.count), counted.amount(method.total), method.squares_scale
+    if isinstance(method, ClusteredMean):
+        number, squares, counts_squared, products = map(counted.amount, method.clusters)
+        return Moments(number, total * unit, count, squares * unit * method.scale**2, counts_squared, products * unit)
+    squares = counted.amount(method.squares)
+    return Moments(count, total * unit, count, squares * unit * method.scale**2, count, total * unit)
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
@@ -104,36 +96,6 @@ CONTRASTED: Final = (Proportion, Mean, ClusteredMean)
 
 def _is_within(metric: Metric, value: float) -> bool:
     return (metric.lowest is None or metric.lowest <= value) and (metric.highest is None or value <= metric.highest)
-
-
-def _contrast_of_means(metric: Metric, counted: Counted, base: Counted) -> Estimate | None:
-    method = metric.method
-    assert isinstance(method, Mean | ClusteredMean)
-    of, against = (LOWERED[type(method)](method, each, metric) for each in (counted, base))
-    if of is None or against is None or min(of.n, against.n) < metric.at_least:
-        return None
-    if not (_is_within(metric, of.value) and _is_within(metric, against.value)):
-        return None
-    moments = _moments if isinstance(method, Mean) else _moments_of_clusters
-    found = lift(moments(method, counted), moments(method, base))  # type: ignore[arg-type]  # each with its own method
-    if found is None or found.high == inf:
-        return None  # an arm without any, or hardly any evidence
-    return Estimate(1 + found.value, of.n + against.n, 1 + found.low, 1 + found.high)
-
-
-def _moments(method: Mean, counted: Counted) -> Moments:
-    """Return the sums of amounts, each a cluster of one, in units in which all are integers."""
-    count, total, squares = (counted.amount(sum_) for sum_ in (method.count, method.total, method.squares))
-    unit = method.squares_scale
-    return Moments(count, total * unit, count, squares * unit * method.scale**2, count, total * unit)
-
-
-def _moments_of_clusters(method: ClusteredMean, counted: Counted) -> Moments:
-    """Return the sums over clusters, in units in which all are integers."""
-    number, squares, counts_squared, products = map(counted.amount, method.clusters)
-    total, count = counted.amount(method.total), counted.amount(method.count)
-    unit = method.squares_scale
-    return Moments(number, total * unit, count, squares * unit * method.scale**2, counts_squared, products * unit)
 
 
 def _proportion(method: Proportion, counted: Counted, _: Metric) -> Estimate | None:
@@ -212,10 +174,18 @@ def _weighted_proportion(method: WeightedProportion, counted: Counted, _: Metric
 
 
 def _quantile(method: Quantile, counted: Counted, _: Metric) -> Estimate | None:
-    counts = counted.bins.get(method.histogram, {})
-    return (
-        None if any(n < 0 for n in counts.values()) else quantile(QuantileSketch.of(counts), method.share, method.scale)
-    )
+    sketch = _sketch(method.histogram, counted)
+    return quantile(sketch, method.share, method.scale) if sketch else None
+
+
+def _mean_below(method: MeanBelow, counted: Counted, _: Metric) -> Estimate | None:
+    sketch = _sketch(method.histogram, counted)
+    return winsorised_mean(sketch, method.scale) if sketch else None
+
+
+def _sketch(histogram: str, counted: Counted) -> QuantileSketch | None:
+    counts = counted.histogram(histogram)
+    return None if any(n < 0 for n in counts.values()) else QuantileSketch.of(counts)
 
 
 def _median_between(method: MedianBetween, counted: Counted, _: Metric) -> Estimate | None:
@@ -265,6 +235,25 @@ def _return_on_investment(method: ReturnOnInvestment, counted: Counted, metric: 
     return None if cost is None or gained is None else return_on_investment(gained, cost)
 
 
+def _incremental_share(method: IncrementalShare, counted: Counted, _: Metric) -> Estimate | None:
+    if not counted.base:
+        return None
+    found = lift(moments(method, counted), moments(method, _base(counted)))
+    return incremental_share(found.ratio) if found and found.ratio else None
+
+
+def _lifetime_forecast(method: LifetimeForecast, counted: Counted, _: Metric) -> Estimate | None:
+    margin, discount = counted.told.get(method.margin), counted.told.get(method.discount)
+    of, lapsed, count = (counted.amount(sum_) for sum_ in (method.of, method.lapsed, method.count))
+    if margin is None or discount is None or discount < 0 or count < 2 or not 0 <= lapsed <= of > 0:
+        return None
+    total, squares = counted.amount(method.total), counted.amount(method.squares)
+    worth = mean(count, total, squares, method.scale, method.squares_scale, lowest=0.0)
+    profit = Estimate(worth.value * margin, count, worth.low * margin, worth.high * margin)
+    retention = per_period(wilson(of - lapsed, of), method.days, method.period)
+    return value_forecast(profit, retention, of_period(discount, method.period))
+
+
 def _base(counted: Counted) -> Counted:
     return counted._replace(tally=counted.base, base=())
 
@@ -285,6 +274,7 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     NetScore: _net_score,
     WeightedProportion: _weighted_proportion,
     Quantile: _quantile,
+    MeanBelow: _mean_below,
     MedianBetween: _median_between,
     **LISTED,
     CostPer: _cost_per,
@@ -293,4 +283,6 @@ LOWERED: Final[Mapping[type, Callable[[Any, Counted, Metric], Estimate | None]]]
     ReturnRatio: _return_ratio,
     Gain: _gain,
     ReturnOnInvestment: _return_on_investment,
+    IncrementalShare: _incremental_share,
+    LifetimeForecast: _lifetime_forecast,
 }

@@ -39,9 +39,26 @@ def relevance_index(
     """
     if response is None or change is None or context is None or feedback is None:
         return None
-    if min(response.n, change.n, context.successes, feedback.n) < at_least:
+    if lacking(response, change, context, feedback, at_least):
         return None
     a = response.value * change.value
     b = min(max(0.5 + (context.ratio - 1) / (2 * FULL_LIFT), 0.0), 1.0)
     c = feedback.value
     return RelevanceIndex(100 * a**0.5 * b**0.25 * c**0.25, a, b, c)
+
+
+def lacking(
+    response: Estimate | None,
+    change: Estimate | None,
+    context: Step | None,
+    feedback: Estimate | None,
+    at_least: int = AT_LEAST,
+) -> dict[str, int]:
+    """Return what has fewer than `at_least` behind it, and how many: why there is no index."""
+    behind = {
+        "response": response.n if response else 0,
+        "change": change.n if change else 0,
+        "lift": context.successes if context else 0,
+        "feedback": feedback.n if feedback else 0,
+    }
+    return {part: n for part, n in behind.items() if n < at_least}

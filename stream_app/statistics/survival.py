@@ -5,7 +5,7 @@ the latter out (or counting them as ended) is the usual error; 1/churn is a life
 """
 
 from collections.abc import Mapping
-from math import erfc, exp, log, sqrt
+from math import exp, log, sqrt
 from typing import NamedTuple
 
 from stream_app.statistics.estimates import Z_95, Estimate
@@ -111,32 +111,6 @@ def median_between(counts: Mapping[int, tuple[int, int]]) -> Estimate | None:
             return Estimate(float(min(max(middle, low), high)), shares[0][1].n, float(low), float(high))
         before, lasting = at, min(lasting, share.value)
     return None
-
-
-class LogRank(NamedTuple):
-    """The statistic (chi-square with one degree of freedom) and p-value of "both arms last equally long"."""
-
-    statistic: float
-    p_value: float
-
-
-def log_rank(one: Durations, other: Durations) -> LogRank | None:
-    """Return the log-rank test of two groups; None when no time has ends while both are at risk.
-
-        Z^2 = (sum d_1i - n_1i d_i/n_i)^2 / sum n_1i n_2i d_i (n_i - d_i)/(n_i^2 (n_i - 1))
-
-    A fixed-sample test. Source: N. Mantel (1966), Cancer Chemotherapy Reports 50; R. Peto & J. Peto (1972), JRSS A.
-    """
-    surplus = variance = 0.0
-    for at, n, d in _risk_sets(merge(one, other)):
-        n1 = sum(sum(counts) for t, counts in one.items() if t >= at)
-        surplus += one.get(at, (0, 0))[0] - n1 * d / n
-        if n > 1:
-            variance += n1 * (n - n1) * d * (n - d) / (n * n * (n - 1))
-    if variance <= 0:
-        return None
-    statistic = surplus * surplus / variance
-    return LogRank(statistic, erfc(sqrt(statistic / 2)))
 
 
 def _risk_sets(durations: Durations) -> list[tuple[int, int, int]]:

@@ -70,6 +70,7 @@ def test_a_level_is_the_one_told_last_of_those_that_hold() -> None:
         (cost("a", 1, 0, 5, author=None), "author"),
         (cost("a", 1.5, 0, 5, key="margin_rate"), "between 0 and 1"),
         (cost("a", -1, 0, 5), "negative"),
+        (cost("a", -0.1, 0, 5, key="discount_rate"), "negative"),
         (cost("a", -5, 0, 5, key="benchmark"), ""),
         (cost("@a", 1, 0, 5), "begins with @"),
         (ProgrammeRecord(id="t", ts=1, kind="audit", value=1.0), ""),

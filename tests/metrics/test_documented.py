@@ -4,7 +4,6 @@ import importlib
 import re
 from pathlib import Path
 
-from stream_app.core.distinct_sketch import DistinctSketch
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.clicked_lists import ListSums
 from stream_app.metrics.off_policy import RobustSums, WeightSums
@@ -33,9 +32,9 @@ def test_every_function_that_is_named_exists() -> None:
     assert [] == missing
 
 
-def test_the_stated_errors_are_those_of_the_sketches() -> None:
-    """1.6 % and at most 4,098 bytes for distinct counts; exact to 49 and 1 % above for amounts."""
+def test_the_stated_error_is_that_of_the_sketch() -> None:
+    """Amounts are exact to 49, and to 1 % above."""
     amounts = QuantileSketch()
     for amount in (49, 50, 51):
         amounts.add(amount)
-    assert (0.016, [1, 2]) == (round(DistinctSketch().standard_error, 3), [bucket.size for bucket in amounts.buckets()])
+    assert [1, 2] == [bucket.size for bucket in amounts.buckets()]

@@ -15,7 +15,8 @@ from producers.transit import records
 from producers.world import World
 from stream_app.core.slices import DIMENSIONS
 from stream_app.metrics.catalogue import INDEX
-from stream_app.statistics.lowering import contrast, lower
+from stream_app.statistics.contrasts import contrast
+from stream_app.statistics.lowering import lower
 from tests.metrics.money import METRIC
 from tests.producers.counting import by, processed, totals
 

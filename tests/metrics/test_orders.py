@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stream_app.core.events import Consent
+from stream_app.core.events import AnyEvent, Consent
 from stream_app.core.histograms import read_key
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.metrics.catalogue import INDEX, METRICS
@@ -72,19 +72,34 @@ def test_the_winsorised_twin_cuts_what_is_dear() -> None:
     )
 
 
+def values_of(*events: AnyEvent) -> dict[int, int]:
+    """Return the histogram of order values after these events."""
+    sums: dict[int, int] = {}
+    for rows in state_of(*events).bins.cells.panes.values():
+        for key, (amount,) in rows.items():  # type: ignore[union-attr]  # not packed yet
+            at = read_key(key)
+            if at.histogram == HISTOGRAMS[0].number:
+                sums[at.bin] = sums.get(at.bin, 0) + amount
+    return sums
+
+
 def test_quantiles_of_order_values() -> None:
     """Of 1, 2, ..., 99 times 10.00 the median is 500.00 and the 90 % quantile 900.00, to 1 %."""
-    state = state_of(*(bought(n, f"o{n}", 1_000 * n) for n in range(1, 100)))
-    bins = {
-        read_key(key).bin: amount for rows in state.bins.cells.panes.values() for key, (amount,) in rows.items()  # type: ignore[union-attr]  # not packed yet
-        if read_key(key).histogram == HISTOGRAMS[0].number
-    }  # fmt: skip
+    bins = values_of(*(bought(n, f"o{n}", 1_000 * n) for n in range(1, 100)))
     found = {
         m.name: lower(m, [0] * len(INDEX), INDEX, {"order_values": bins}) for m in METRICS if "order_value" in m.name
     }
     assert {"order_value_median": pytest.approx(500, rel=0.02), "order_value_p90": pytest.approx(900, rel=0.02)} == {
         name: each.value for name, each in found.items() if each is not None
     }
+
+
+def test_a_hundredth_of_the_orders_does_not_move_their_mean() -> None:
+    """Of 198 orders of 10.00 and two of 5,000.00 the mean is 59.90, winsorised 10.00; of 99 orders there is none."""
+    metric = next(metric for metric in METRICS if metric.name == "aov_below_p99")
+    orders = [bought(n, f"o{n}", 500_000 if n in (7, 70) else 1_000) for n in range(200)]
+    found = [lower(metric, [0] * len(INDEX), INDEX, {"order_values": values_of(*of)}) for of in (orders, orders[:99])]
+    assert [pytest.approx(10.0, rel=0.01), None] == [each and each.value for each in found]
 
 
 # -- refunds ---------------------------------------------------------------------------------------------------------

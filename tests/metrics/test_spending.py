@@ -6,7 +6,8 @@ from stream_app.core.events import Assignment, Consent, Conversion
 from stream_app.core.panes import DAY_MS
 from stream_app.metrics.catalogue import INDEX
 from stream_app.metrics.spending import DAY_CAP_MINOR, MEASURES, USER_DAYS
-from stream_app.statistics.lowering import contrast
+from stream_app.statistics.contrasts import contrast
+from stream_app.statistics.lowering import lower
 from stream_app.statistics.ratios import incremental_share
 from tests.metrics.money import METRIC, added, amounts, bought, line, placed, refund, state_of, tally_of, value
 from tests.timelines import T0, at, conversion, impression, order
@@ -136,10 +137,13 @@ def test_the_incremental_share_is_not_the_attributed_one() -> None:
             events.append(impression(n, f"d{n}", user=f"u{n}", arm=arm))
             events.append(order(300 + n, f"u{n}", total_minor + n % 7, arm=arm, lines=(line(5, "d"),)))
         arms[arm] = tally_of(state_of(*events))
-    ratio = contrast(METRIC["revenue_per_user"], arms["personalized"], arms["holdout"], INDEX)
+    treated, base = arms["personalized"], arms["holdout"]
+    share = lower(METRIC["incremental_revenue_share"], treated, INDEX, base=base)
+    ratio = contrast(METRIC["revenue_per_user"], treated, base, INDEX)
     assert ratio is not None
-    share = incremental_share(ratio)
+    assert share == incremental_share(ratio)
     assert share is not None
     assert (pytest.approx(1 / 3, abs=1e-3), True) == (share.value, share.low < share.value < share.high)
     attributed = arms["personalized"][INDEX["recommended_minor"]] / arms["personalized"][INDEX["order_net_minor"]]
     assert 1.0 == attributed
+    assert None is lower(METRIC["incremental_revenue_share"], treated, INDEX)

@@ -22,8 +22,9 @@ from producers.world import World
 from stream_app.core import codec
 from stream_app.core.events import Event, Impression
 from stream_app.metrics.catalogue import INDEX, METRICS, PLAN
+from stream_app.statistics.contrasts import contrast
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lowering import contrast, lower
+from stream_app.statistics.lowering import lower
 from tests.producers.counting import LEDGERS, START_MS, Counted, by, count, processed, totals
 
 THIRDS = {"personalized": 1 / 3, "context_blind": 1 / 3, "holdout": 1 / 3}

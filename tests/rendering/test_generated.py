@@ -1,7 +1,9 @@
 """What is generated from the catalogue: fresh, said to be generated, and whole."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -9,9 +11,10 @@ from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.catalogue import FAMILIES, METRICS
 from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.methods import Count
-from stream_app.metrics.metric import Family, Metric
+from stream_app.metrics.metric import Family, Metric, Settling
 from stream_app.rendering.generated import Generated, generated
 from stream_app.rendering.metrics_page import metrics_page
+from stream_app.rendering.words import settled
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +60,13 @@ def test_the_page_has_every_metric_and_measure() -> None:
     assert counted == re.findall(r"^\| `(\w+)` \|", page.partition("## Measures")[2], re.MULTILINE)
 
 
+def test_every_way_to_settle_is_said() -> None:
+    """Who waits for no cohort is not said to wait for one."""
+    (gifts,) = GIFTS.metrics
+    said = {each: settled(replace(gifts, settles=each, cohort_days=0)) for each in get_args(Settling)}
+    assert ["cohort_age"] == [each for each, text in said.items() if "0 days old" in text]
+
+
 def test_the_page_has_what_is_exported() -> None:
     """A row for each exported metric, under its name in Prometheus, in the reporting currency."""
     rows = metrics_page(FAMILIES, "SEK").partition("## Exported")[2].partition("## Measures")[0]
@@ -74,6 +84,8 @@ def test_a_section_says_what_is_not_as_usual() -> None:
         "honest": "rests on figures that people told",
         "interval": "none: it claims nothing beyond its window",
         "settles": "when those who began are 7 days old",
+        "against": "not to be had: it says what was counted and claims nothing beyond, so nothing says how far a "
+        "difference is chance",
         "good": "neither",
         "needs": "`gifts`",
         "dimensions": "arm",

@@ -17,8 +17,10 @@ from stream_app.core.records import Exposure
 from stream_app.core.tally import Occasion
 from stream_app.errors import LynceusError
 from stream_app.serving.asking import view_now
+from stream_app.serving.snapshot import encode
 from stream_app.settings import KafkaSettings, RedisSettings, Settings
 from stream_app.statistics.proportions import wilson
+from stream_app.statistics.waterfall import Share, waterfall
 from tests.serving.stored import APP, HOLDOUT, HOME, NOW_MS, TOPIC, Partition
 
 
@@ -79,6 +81,23 @@ async def test_words_say_how_far_to_trust_it(client: "redis_client.Redis", setti
     assert "  0.69 %   95 % interval 0.5456 % to 0.8722 %   n 10,000" == whole.splitlines()[1]
 
 
+async def test_arms_are_held_against_each_other_in_words(client: "redis_client.Redis", settings: Settings) -> None:
+    """The other arm's estimate, the difference in points, the ratio, and what intervals are good for."""
+    partition = Partition(client, 0)
+    partition.count(NOW_MS, HOME, 10_000, 69)
+    partition.count(NOW_MS, HOLDOUT, 10_000, 46)
+    partition.write()
+    text = await answered(settings, {"metric": "ctr", "window": "5m", "against": "holdout"}, as_json=False)
+    assert [
+        "Click-through rate (ctr), window 5m, arm personalized",
+        "  0.69 %   95 % interval 0.5456 % to 0.8722 %   n 10,000",
+        "  against holdout: 0.46 %   95 % interval 0.3451 % to 0.613 %   n 10,000",
+        "  difference: 0.23 points   95 % interval 0.01965 points to 0.4455 points   n 20,000",
+        "  ratio: 1.5   95 % interval 1.034 to 2.176",
+        "  intervals are for one look at a time chosen beforehand, not for watching",
+    ] == text.splitlines()[:6]
+
+
 async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", settings: Settings) -> None:
     """Two sessions, of which one left 10.00, earned 5.00 on average, and between 0.00 and 14.80 chance could be."""
     partition = Partition(client, 0)
@@ -90,6 +109,25 @@ async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", sett
     partition.write()
     text = await answered(settings, {"metric": "revenue_per_session"}, as_json=False)
     assert "  5.00 EUR   95 % interval 0.00 EUR to 14.80 EUR   n 2" == text.splitlines()[1]
+
+
+def test_the_command_says_what_context_is_good_for(client: "redis_client.Redis", redis_url: str) -> None:
+    """`lynceus context` prints the table, or what /v1/context answers; for a wrong window it exits with 2."""
+    clicks_of = {HOME: 160, HOME._replace(arm="context_blind"): 130, HOLDOUT: 100}
+    partition = Partition(client, 0, [*clicks_of])
+    for slice_, clicks in clicks_of.items():
+        partition.count(NOW_MS, slice_, 1_000, clicks)
+    partition.write()
+    env = {name: None for name in os.environ if name.startswith("LYNCEUS_")} | {"LYNCEUS_REDIS__URL": redis_url}
+    ran = [
+        CliRunner().invoke(main, ["context", *more], env=env)
+        for more in ((), ("--json", "--surface", HOME.surface), ("--window", "24hours"))
+    ]
+    expected = waterfall(Share(160, 1_000), Share(130, 1_000), Share(100, 1_000))
+    step = "    total            personalized over holdout        x 1.6     95 % interval 1.266 to 2.022   n 2,000"
+    assert ([0, 0, 2], True) == ([each.exit_code for each in ran], step in ran[0].stdout.splitlines())
+    assert json.loads(encode(expected)) == json.loads(ran[1].stdout)["waterfalls"]["ctr"]
+    assert "unknown window '24hours'; there is 24h" in ran[2].stderr
 
 
 def test_the_command_asks_the_redis_of_the_settings(client: "redis_client.Redis", redis_url: str) -> None:

@@ -9,10 +9,14 @@ from stream_app.core.events import Search
 from stream_app.core.quantile_sketch import QuantileSketch, bucket_of
 from stream_app.core.tally import Histogram
 from stream_app.metrics.catalogue import HISTOGRAMS, METRICS
+from stream_app.metrics.contrasting import refusal
 from stream_app.metrics.methods import Quantile
-from stream_app.serving.queries import BadQueryError, no_parameters, query, query_series
+from stream_app.metrics.metric import Metric
+from stream_app.serving.queries import BadQueryError, Held, no_parameters, query, query_series
 from stream_app.serving.windows import Bin
+from stream_app.statistics.differences import difference
 from stream_app.statistics.proportions import wilson
+from stream_app.statistics.ratios import risk_ratio
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
 from tests.serving.viewing import MEANING, view_of
 
@@ -146,3 +150,68 @@ def test_what_is_told_against_a_random_order_is_held_against_the_holdout() -> No
     asked = [[("metric", metric.name), ("surface", "home.hero"), ("arm", arm)] for arm in arms]
     found = [query(view, meaning, parameters).estimate for parameters in asked]
     assert [2.0, 1.0, None] == [estimate and estimate.value for estimate in found]
+
+
+def test_an_arm_is_held_against_another_one() -> None:
+    """12 of 110 against 1 of 50, of personalized where no arm is named; dimensions hold for both."""
+    found = query(VIEW, MEANING, [("metric", "ctr"), ("window", "1h"), ("against", "holdout")])
+    turned = query(
+        VIEW, MEANING, [("metric", "ctr"), ("window", "1h"), ("arm", "holdout"), ("against", "personalized")]
+    )
+    phones = query(VIEW, MEANING, [("metric", "ctr"), ("against", "holdout"), ("window", "1h"), ("device", "phone")])
+    one, other = wilson(12, 110), wilson(1, 50)
+    assert ({"arm": "personalized"}, one) == (found.where, found.estimate)
+    assert Held("holdout", other, risk_ratio(12, 110, 1, 50), difference(one, other)) == found.contrast
+    assert Held("personalized", one, risk_ratio(1, 50, 12, 110), difference(other, one)) == turned.contrast
+    assert (wilson(7, 100), risk_ratio(7, 100, 1, 50)) == (phones.estimate, phones.contrast and phones.contrast.ratio)
+    assert None is query(VIEW, MEANING, [("metric", "ctr")]).contrast
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_is_contrasted_or_says_why_not(metric: Metric) -> None:
+    """Each is held against the holdout, and where nothing of it was counted without an answer, or refused with why."""
+    parameters = [("metric", metric.name), ("against", "holdout")]
+    why = refusal(metric)
+    if why is None:
+        assert "holdout" == (query(VIEW, MEANING, parameters).contrast or Held("", None, None, None)).against
+        return
+    with pytest.raises(BadQueryError) as caught:
+        query(VIEW, MEANING, parameters)
+    assert f"{metric.name} cannot be held against another arm: {why}" == caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("message", "near", "parameters"),
+    [
+        ("unknown arm 'holdot'", "holdout", [("against", "holdot")]),
+        ("unknown arm 'persnalized'", "personalized", [("against", "holdout"), ("arm", "persnalized")]),
+        ("holdout cannot be held against itself", "context_blind", [("against", "holdout"), ("arm", "holdout")]),
+    ],
+)
+def test_an_arm_that_does_not_exist_is_refused(message: str, near: str, parameters: list[tuple[str, str]]) -> None:
+    """Two arms that are known, or were counted, and are not the same."""
+    with pytest.raises(BadQueryError) as caught:
+        query(VIEW, MEANING, [("metric", "ctr"), *parameters])
+    assert (message, True) == (caught.value.message, near in caught.value.near)
+
+
+def test_percentiles_of_arms_are_held_against_each_other() -> None:
+    """What reads bins is contrasted by the bins of either arm."""
+    metric = next(metric for metric in METRICS if metric.name == "order_value_median")
+    (histogram,) = (each for each in HISTOGRAMS if each.name in metric.needs)
+    bins = {Bin("home.hero", arm, histogram.number, bucket_of(cents)): (50,) for arm, cents in (("personalized", 4_000),
+            ("holdout", 2_000))}  # fmt: skip
+    view = VIEW._replace(bins=dict.fromkeys(VIEW.bins, bins))
+    meaning = msgspec.structs.replace(MEANING, histograms=HISTOGRAMS)
+    held = query(view, meaning, [("metric", metric.name), ("against", "holdout")]).contrast
+    assert (2.0, 20.0) == (pytest.approx(held.ratio.value, rel=0.02), pytest.approx(held.difference.value, rel=0.02))
+
+
+def test_a_window_contrasts_nothing_that_it_cannot_answer() -> None:
+    """A metric that is not there yet has no contrast either."""
+    window = msgspec.structs.replace(VIEW.snapshot.windows["5m"], not_yet=("ctr",))
+    windows = {**VIEW.snapshot.windows, "5m": window}
+    young = VIEW._replace(snapshot=msgspec.structs.replace(VIEW.snapshot, windows=windows))
+    assert (
+        Held("holdout", None, None, None) == query(young, MEANING, [("metric", "ctr"), ("against", "holdout")]).contrast
+    )

@@ -164,9 +164,25 @@ async def test_the_series_is_served(session: ClientSession) -> None:
     assert ("home.hero", 60_000, 60) == (series["surface"], series["step_ms"], len(series["points"]))
 
 
+async def test_arms_are_held_against_each_other(session: ClientSession) -> None:
+    """A metric of one arm against another one; the waterfalls and the index, of a window and a surface."""
+    held = await read_json(session, "/v1/query", params={"metric": "ctr", "against": "holdout", "arm": "personalized"})
+    found = await read_json(session, "/v1/context", params={"window": "1h", "surface": "home.hero"})
+    assert ("holdout", {"value", "n", "low", "high"}) == (held["contrast"]["against"], set(held["estimate"]))
+    assert ({"surface": "home.hero"}, "1h", None) == (found["where"], found["window"], found["relevance"])
+    assert {"conversion", "ctr", "signal_conversion", "signal_ctr"} == set(found["waterfalls"])
+    assert {"response", "change", "lift", "feedback"} == set(
+        (await read_json(session, "/v1/context"))["relevance"]["lacking"]
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "path"),
     [
+        (400, "/v1/query?metric=ctr&against=holdot"),
+        (400, "/v1/query?metric=orders&against=holdout"),
+        (400, "/v1/context?window=5min"),
+        (400, "/v1/context?arm=holdout"),
         (400, "/v1/query?metric=crt"),
         (400, "/v1/query?metric=ctr&window=3m"),
         (400, "/v1/view?surface=home"),

@@ -11,7 +11,7 @@ from stream_app.metrics.windows import windows_from
 from stream_app.serving import views
 from stream_app.serving.queries import query
 from stream_app.serving.views import Meaning, estimates_of, stale
-from stream_app.statistics.lowering import CONTRASTED
+from stream_app.statistics.contrasts import CONTRASTED
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.statistics.estimates import Estimate
-from stream_app.statistics.lifetimes import constant_lifetime, lifetime_value, value_forecast
+from stream_app.statistics.lifetimes import lifetime_value, of_period, per_period, value_forecast
 from stream_app.statistics.survival import restricted_mean
 
 
@@ -23,7 +23,7 @@ def test_the_closed_form_is_the_sum(margin: float, retention: float, discount: f
 
 def test_value_times_lifespan_is_no_lifetime_value() -> None:
     """Revenue 100 a year at a margin of 20, four of five stay, 10 % discount: 53 and not 500."""
-    popular = 100 * constant_lifetime(0.2)
+    popular = 100 * (1 / 0.2)
     assert (500.0, pytest.approx(53.33, abs=0.01)) == (popular, lifetime_value(20, 0.8, 0.1))
 
 
@@ -33,13 +33,13 @@ def test_one_over_churn_needs_a_constant_hazard() -> None:
     Half leave with 0.5, half with 0.02 each period: the mean lifetime is 26 periods, and 1 / (the first churn) 3.8.
     """
     alike = {t: (round(1e6 * 0.8 ** (t - 1) * 0.2), 0) for t in range(1, 60)}
-    assert pytest.approx(constant_lifetime(0.2), rel=1e-3) == restricted_mean(alike, 60).value
+    assert pytest.approx(1 / 0.2, rel=1e-3) == restricted_mean(alike, 60).value
     mixed = {
         t: (round(1e6 * (0.5**t + 0.98 ** (t - 1) * 0.02)), 0) for t in range(1, 1_000)
     }  # fmt: skip
     churn = mixed[1][0] / sum(ended for ended, _ in mixed.values())
     assert pytest.approx(26, rel=1e-3) == restricted_mean(mixed, 1_000).value
-    assert pytest.approx(3.846, abs=0.001) == constant_lifetime(churn)
+    assert pytest.approx(3.846, abs=0.001) == 1 / churn
 
 
 def test_a_forecast_has_the_bounds_of_its_inputs() -> None:
@@ -61,8 +61,8 @@ def test_what_has_no_finite_sum_is_refused(retention: float, discount: float) ->
         lifetime_value(1.0, retention, discount)
 
 
-@pytest.mark.parametrize("churn", [0.0, -0.1, 1.1])
-def test_a_churn_that_is_none_is_refused(churn: float) -> None:
-    """A share above 0 it is."""
-    with pytest.raises(ValueError, match="no lifetime"):
-        constant_lifetime(churn)
+def test_a_retention_of_days_is_taken_to_a_period() -> None:
+    """Of 0.64 after 56 days 0.8 stay 28; the bounds with it. 10 % a year are 0.73 % in 28 days."""
+    found = per_period(Estimate(0.64, 100, 0.49, 0.81), 56, 28)
+    assert pytest.approx((0.8, 0.7, 0.9)) == (found.value, found.low, found.high)
+    assert (100, pytest.approx(0.00734, abs=1e-5)) == (found.n, of_period(0.1, 28))

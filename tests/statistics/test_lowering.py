@@ -21,8 +21,9 @@ from stream_app.metrics.methods import (
     WeightedProportion,
 )
 from stream_app.metrics.metric import Metric
+from stream_app.statistics.contrasts import contrast
 from stream_app.statistics.estimates import Z_95, Estimate, student
-from stream_app.statistics.lowering import LOWERED, contrast, lower
+from stream_app.statistics.lowering import LOWERED, lower
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import incremental_share, risk_ratio
 from stream_app.statistics.surveys import net_promoter_score

@@ -8,13 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, gmean, norm
 from scipy.stats.mstats import winsorize
-from xxhash import xxh3_64_intdigest as digest
 
-from stream_app.core.distinct_sketch import DistinctSketch
 from stream_app.core.quantile_sketch import QuantileSketch
 from stream_app.metrics.fixed_point import NANOS
 from stream_app.metrics.logarithms import log_nanos, log_square_nanos
-from stream_app.statistics.distinct import distinct_count
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.heavy_tails import log_mean, winsorised_mean
 from stream_app.statistics.quantiles import MEDIAN, P95, P99, quantile
@@ -142,13 +139,3 @@ def test_the_geometric_mean_is_that_of_scipy() -> None:
 def test_there_is_no_mean_of_too_few() -> None:
     """Below 100 amounts nothing would be cut, and one logarithm has no spread."""
     assert [None, None] == [winsorised_mean(sketch_of(range(99))), log_mean(1, 5, 25, 1)]
-
-
-def test_a_distinct_count_has_the_interval_of_its_sketch() -> None:
-    """5,000 users are counted within 1.96 standard errors of 1.6 %; none are exactly 0."""
-    sketch = DistinctSketch()
-    for number in range(5_000):
-        sketch.add(digest(str(number).encode()))
-    found = distinct_count(sketch)
-    assert (True, 0.0318) == (found.low <= 5_000 <= found.high, round(found.high / found.value - 1, 4))
-    assert Estimate(0.0, 0, 0.0, 0.0) == distinct_count(DistinctSketch())
