@@ -164,6 +164,6 @@ def _sync(session: Session, at_ms: int, share: float) -> Iterator[Happening]:
 
 _HABITS: Final[tuple[tuple[float, Callable[[Session, int, float], Iterator[Happening]]], ...]] = (
     (0.01, _account), (0.02, _consent), (0.04, _sync), (0.09, _message), (0.13, _offer), (0.18, _journey),
-    (0.23, _feature), (0.33, _call),
+    (0.23, _feature), (0.33, _call), (0.36, _account),
 )  # fmt: skip
 """Up to which number a session has which habit."""

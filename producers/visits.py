@@ -286,9 +286,10 @@ def _decision(
         depth = "substitution"
     elif is_contextual or not session.is_known:
         depth = "contextual" if is_contextual else "segment"
+    automation: Literal["auto", "manual"] = "manual" if visit.draws[6] * STEPS % 1 < MANUAL else "auto"
     return Decision(
         id=f"{decision}k", ts=ts, decision=decision, items=items, depth=depth, explore=explores,
-        automation="manual" if visit.draws[6] * STEPS % 1 < MANUAL else "auto", latency_ms=10 + int(visit.draws[2] ** 4 * 200), **told, **said,
+        automation=automation, latency_ms=10 + int(visit.draws[2] ** 4 * 200), **told, **said,
     )  # fmt: skip
 
 
