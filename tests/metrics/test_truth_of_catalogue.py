@@ -13,7 +13,7 @@ from producers.scenarios import phase
 from producers.transit import records
 from producers.world import World
 from stream_app.core.processor import Partition
-from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS
+from stream_app.metrics.catalogue import INDEX, METRICS
 from stream_app.metrics.metric import Metric
 from stream_app.metrics.returns import ACQUISITION, MARGIN, PERSONALIZATION
 from stream_app.statistics.estimates import Estimate
@@ -35,13 +35,6 @@ NOT_THERE = {
     "random_choice_capped": "no propensity of this world is so small",
 }
 """Metrics whose truth in this world is 0, and why."""
-NEVER = {
-    "views_reached_600s": NOT_THERE["stayed_600s"],
-    "other_goal_sessions": "senders of this world know all goals by their names",
-    "repeated_orders": "no order is told under two events",
-    "refunds_without_order": "no goods come back that were not sold",
-}
-"""Measures that stay 0 in this world, and why; those of other currencies beside: it has one."""
 Bins = dict[str, dict[int, int]]
 
 
@@ -114,10 +107,3 @@ def test_a_metric_says_what_is_true(metric: Metric) -> None:
 def test_the_truths_are_those_of_the_catalogue() -> None:
     """No entry is left over from a metric that is gone, and none is in both lists."""
     assert sorted([*TRUTHS, *COHORTS]) == sorted(metric.name for metric in METRICS)
-
-
-def test_all_that_is_counted_comes_about() -> None:
-    """Each measure of the catalogue is more than 0 in one of the worlds, but for what the world does not have."""
-    there = {measure.name for measure, amount in zip(MEASURES, tallies()[""], strict=True) if amount}
-    there |= {name for _, _, name in counted(SEED)}
-    assert set(NEVER) == {measure.name for measure in MEASURES} - there

@@ -62,7 +62,7 @@ def gain(seen: Seen) -> float:
 
 
 def cost_of_extra(seen: Seen) -> float | None:
-    """Return the cost per session that converted and would not have without personalization; None if there may be none."""
+    """Return the cost per session that would not have converted without personalization; None if there may be none."""
     own, base = ([bool(one.values) for one in seen.exposures if one.arm == of] for of in ("personalized", "holdout"))
     low, _ = confint_proportions_2indep(sum(own), len(own), sum(base), len(base), method="newcomb", compare="diff")
     return COST / (len(own) * (fmean(own) - fmean(base))) if low > 0 else None
@@ -88,9 +88,15 @@ def calibration(seen: Seen) -> tuple[float, float]:
     n = len(seen.predicted)
     error = sum(abs(sum(p - y for p, y in of)) for of in bins.values()) / n
     laws = [stats.binom(len(of), fmean(p for p, _ in of)) for of in bins.values()]
-    misses = [law.expect(lambda k, m=law.mean(): abs(k - m)) for law in laws]
+    misses = [_mean_deviation(law) for law in laws]
     variance = sum(law.var() - miss**2 for law, miss in zip(laws, misses, strict=True))
     return error, (sum(misses) + 1.6448536 * variance**0.5) / n
+
+
+def _mean_deviation(law: Any) -> float:
+    """Return how far a law is from its mean, on the mean."""
+    middle = law.mean()
+    return float(law.expect(lambda k: abs(k - middle)))
 
 
 def auc(seen: Seen) -> float:
