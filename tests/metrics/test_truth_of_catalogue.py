@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from producers import truth
 from producers.scenarios import phase
 from producers.transit import records
 from producers.world import World
@@ -107,3 +108,13 @@ def test_a_metric_says_what_is_true(metric: Metric) -> None:
 def test_the_truths_are_those_of_the_catalogue() -> None:
     """No entry is left over from a metric that is gone, and none is in both lists."""
     assert sorted([*TRUTHS, *COHORTS]) == sorted(metric.name for metric in METRICS)
+
+
+@pytest.mark.parametrize(("name", "arm"), [(name, arm) for name, by_arm in truth.said().items() for arm in by_arm])
+def test_what_people_say_is_what_the_world_says_of_them(name: str, arm: str) -> None:
+    """The parameter that the truth exports is within twice the interval of what was counted: four standard errors."""
+    metric = next(metric for metric in METRICS if metric.name == name)
+    found = lower(metric, tallies()[arm], INDEX)
+    if found is not None:  # so few answers that nothing may be told
+        half = max(found.high - found.value, found.value - found.low)
+        assert abs(found.value - truth.said()[name][arm]) <= 2 * half
