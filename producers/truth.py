@@ -130,8 +130,8 @@ def lift(population: Population, conditions: Conditions = STEADY, mood: float = 
 def said() -> dict[str, dict[str, float]]:
     """Return, by metric of the catalogue and arm, what people say on the mean when they say something."""
     return {
-        "thumbs_up": dict(opinions.LIKED),
-        "found_relevant": dict(opinions.RELEVANT),
+        "thumbs_up": {arm: opinions.LIKED[arm] for arm in POLICIES},
+        "found_relevant": {arm: opinions.RELEVANT[arm] for arm in POLICIES},
         "nps": {arm: promoters - detractors for arm, (detractors, _, promoters) in opinions.RECOMMENDED.items()},
         "rating": {arm: opinions.mean(opinions.RATING, arm) for arm in POLICIES},
         "sentiment": {arm: opinions.mean(opinions.SENTIMENT, arm) for arm in POLICIES},
