@@ -56,9 +56,10 @@ class Ledger:
             if not self._conversion(f"{event.decision}/{event.item}", event.value_minor or 0):
                 return
         elif isinstance(event, Order):
-            line = next(line for line in event.lines if line.decision)
+            line = next((line for line in event.lines if line.decision), None)
             net = event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0)
-            if not self._conversion(f"{line.decision}/{line.item}", net):
+            # Nobody who was shown anything buys without quoting it, so there is no last click to fall back to.
+            if not self._conversion(f"{line.decision}/{line.item}" if line else "", net):
                 return
         else:
             self._totals[key][_OTHER] += 1

@@ -15,9 +15,9 @@ from functools import lru_cache
 from math import prod
 from typing import Any, Final, NamedTuple
 
-from producers import response, seasons
+from producers import digest, opinions, response, seasons
 from producers.amounts import ORDER_VALUE, mean
-from producers.response import ANSWERS, APPEAL, APPROPRIATE, ASKED, POSITION_BIAS, RELEVANCE, SURFACES
+from producers.response import ANSWERS, APPEAL, APPROPRIATE, ASKED, POLICIES, POSITION_BIAS, RELEVANCE, SURFACES
 from producers.scenarios import MEANING, STEADY, Conditions, Phase
 from producers.traits import TASTES, Population, Traits
 from stream_app.core.events import Arm
@@ -127,6 +127,18 @@ def lift(population: Population, conditions: Conditions = STEADY, mood: float = 
     }
 
 
+def said() -> dict[str, dict[str, float]]:
+    """Return, by metric of the catalogue and arm, what people say on the mean when they say something."""
+    return {
+        "thumbs_up": {arm: opinions.LIKED[arm] for arm in POLICIES},
+        "found_relevant": {arm: opinions.RELEVANT[arm] for arm in POLICIES},
+        "nps": {arm: promoters - detractors for arm, (detractors, _, promoters) in opinions.RECOMMENDED.items()},
+        "rating": {arm: opinions.mean(opinions.RATING, arm) for arm in POLICIES},
+        "sentiment": {arm: opinions.mean(opinions.SENTIMENT, arm) for arm in POLICIES},
+        "hide_rate": dict.fromkeys(POLICIES, 1_000 * opinions.HIDDEN / len(POSITION_BIAS)),
+    }
+
+
 def told(seed: int, population: Population, schedule: Iterable[Phase], start_ms: int, rate: float) -> dict[str, Any]:
     """Return the whole truth as one JSON object: of the steady world, and of each phase at its full strength."""
 
@@ -140,6 +152,8 @@ def told(seed: int, population: Population, schedule: Iterable[Phase], start_ms:
         "users": population.users,
         "arms": dict(population.arms),
         "steady": state(STEADY),
+        "said": said(),
+        "digest": {"clicked_by_position": digest.CLICKED, "goals": digest.GOALS, "offer_taken": digest.TAKEN},
         "mood_by_hour": seasons.MOOD_BY_HOUR,
         "traffic_by_hour_of_week": seasons.TRAFFIC_BY_HOUR,
         "phases": [

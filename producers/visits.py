@@ -9,7 +9,7 @@ numbers are held against. So a scenario changes what it says, and nobody else's 
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from producers import response
 from producers.amounts import (
@@ -22,6 +22,7 @@ from producers.amounts import (
     STEPS,
     draw,
 )
+from producers.opinions import opinions
 from producers.response import MATCH, POSITION_BIAS, SURFACES
 from producers.scenarios import Conditions
 from producers.traits import TASTES, Traits
@@ -50,6 +51,9 @@ REPEATED: Final = 0.03
 """Share of clicks that are clicked once more."""
 REFUNDED: Final = 0.08
 CURRENCY: Final = "EUR"
+MANUAL: Final = 0.02
+"""Share of decisions that an editor made."""
+_QUERIES: Final = 50
 _PLACES: Final = len(POSITION_BIAS)
 _CHECK_INS_MS: Final = (15_000, 60_000)
 _PER_PLACE: Final = 9
@@ -140,11 +144,13 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
     happened: list[Happening] = [(visit.at_ms, PageView(id=f"{decision}p", ts=ts, page=surface.page, **who))]
     happen = happened.append
     if surface.page == "/search":
-        happen((visit.at_ms, Search(id=f"{decision}q", ts=ts, query_hash=f"q-{need}-{int(draws[1] * 50)}", **who)))
+        happen(
+            (visit.at_ms, Search(id=f"{decision}q", ts=ts, query_hash=f"q-{need}-{int(draws[1] * _QUERIES)}", **who))
+        )
     elif surface.page == "/cart":
         happen((visit.at_ms, Cart(id=f"{decision}v", ts=ts, action="view", item=_ITEMS[need][0][0], **said)))
     items = []
-    suited = MATCH
+    suited, first = MATCH, target
     clicked: list[Happening] = []
     for place in range(_PLACES):
         begin = _PER_VISIT + _PER_PLACE * place
@@ -153,7 +159,7 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
         item = _ITEMS[category][place][slot]
         suit = response.suits(category, need, traits.taste)
         if place == 0:
-            suited = suit
+            suited, first = suit, category
         propensity = response.probability(target, accuracy, category) / 8
         expected = rate * POSITION_BIAS[place] * response.APPEAL[suit] * response.QUALITY[slot]
         predicted = round(surface.base * POSITION_BIAS[place] * response.APPEAL[suit], 6)
@@ -170,7 +176,8 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
         ))  # fmt: skip
         if draws[begin + 3] < expected or session.is_bot:
             clicked += _after_click(visit, at, item, place, begin, 0.0 if session.is_bot else sale, quoted)
-    happen((visit.at_ms, _decision(visit, decision, tuple(items), is_told, said)))
+    explores = None if target is None else first != target
+    happen((visit.at_ms, _decision(visit, decision, tuple(items), is_told, explores, said)))
     happened += clicked
     happened += _attention(visit, decision, said)
     if draws[3] < (asked := response.ASKED[traits.device]) and draws[4] < response.ANSWERS[suited]:
@@ -183,6 +190,8 @@ def happenings(visit: Visit, conditions: Conditions, mood: float) -> list[Happen
                 appropriate=appropriate, asked_prob=asked, **quoted,
             ),
         ))  # fmt: skip
+    # What is left of numbers of which only some digits were used: nothing else has to be drawn for what is rare.
+    happened += opinions(decision, visit.at_ms, skew_ms, draws[1] * _QUERIES % 1, quoted)
     return happened
 
 
@@ -207,7 +216,7 @@ def _after_click(
             bought_ms,
             Conversion(
                 id=f"{at}b", ts=bought_ms + skew_ms, goal="purchase", value_minor=value, currency=CURRENCY, item=item,
-                **quoted,
+                new_customer=_is_new(quoted), **quoted,
             ),
         )  # fmt: skip
         return
@@ -235,7 +244,7 @@ def _order(
         bought_ms,
         Order(
             id=f"{at}b", ts=bought_ms + skew_ms, order=f"{at}o", currency=CURRENCY, total_minor=value + tax + shipping,
-            tax_minor=tax, shipping_minor=shipping, lines=tuple(lines), **said,
+            tax_minor=tax, shipping_minor=shipping, lines=tuple(lines), new_customer=_is_new(said), **said,
         ),
     )  # fmt: skip
     if chance.random() < REFUNDED:
@@ -246,10 +255,24 @@ def _order(
         yield back_ms, back
 
 
+def _is_new(said: dict[str, Any]) -> bool | None:
+    """Return what the shop says of a buyer: those of the segment `new` are new customers; of others it says nothing."""
+    return True if said["segment"] == "new" else None
+
+
 def _decision(
-    visit: Visit, decision: str, items: tuple[DecisionItem, ...], is_contextual: bool, said: dict[str, Any]
+    visit: Visit,
+    decision: str,
+    items: tuple[DecisionItem, ...],
+    is_contextual: bool,
+    explores: bool | None,
+    said: dict[str, Any],
 ) -> Decision:
-    """Return the decision. The personalized arm says how fresh its context is; with a dead pipe, hours old."""
+    """Return the decision. The personalized arm says how fresh its context is; with a dead pipe, hours old.
+
+    A policy that aims explores where its first item is another than what it aims at. People of whom nothing is known
+    are decided for as their segment.
+    """
     session, ts = visit.session, visit.at_ms + visit.session.skew_ms
     arm = session.traits.arm
     told: dict[str, Any] = {}
@@ -258,10 +281,15 @@ def _decision(
         told["context_ts"] = ts - _STALE_MS if is_stale else visit.signalled[2] if visit.signalled else ts - 1_000
         if is_contextual and visit.signalled is not None:
             told |= {"signal": visit.signalled[1], "changed": True}
+    depth: Literal["substitution", "segment", "individual", "contextual"] = "individual"
+    if arm == "holdout":
+        depth = "substitution"
+    elif is_contextual or not session.is_known:
+        depth = "contextual" if is_contextual else "segment"
+    automation: Literal["auto", "manual"] = "manual" if visit.draws[6] * STEPS % 1 < MANUAL else "auto"
     return Decision(
-        id=f"{decision}k", ts=ts, decision=decision, items=items,
-        depth="substitution" if arm == "holdout" else "contextual" if is_contextual else "individual",
-        automation="auto", latency_ms=10 + int(visit.draws[2] ** 4 * 200), **told, **said,
+        id=f"{decision}k", ts=ts, decision=decision, items=items, depth=depth, explore=explores,
+        automation=automation, latency_ms=10 + int(visit.draws[2] ** 4 * 200), **told, **said,
     )  # fmt: skip
 
 

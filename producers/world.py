@@ -8,12 +8,13 @@ do is in `visits`, what changes in `scenarios`, what is true of it all in `truth
 import heapq
 import math
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from itertools import count
 from random import Random
 from typing import Any, Final
 from zlib import crc32
 
-from producers import habits, seasons
+from producers import digest, habits, seasons, walk_ins
 from producers.response import POLICIES
 from producers.scenarios import Conditions, Schedule, conditions
 from producers.traits import ARM_WEIGHTS, USERS, Population, Traits
@@ -132,12 +133,25 @@ class World:
         if traits.arm != "personalized" or fate >= now.absent:
             yield from habits.habits(session, chance.random(), self.population.arms)
             yield from plan(session, chance, now.new_surface)
+            yield from self._besides(session, now)
         if now.bots:
             flood = Random(f"{self.seed}:{name}:bots")  # noqa: S311 as above
             for bot in range(int(now.bots + flood.random())):
                 user = f"bot-{bot % 50}"
                 machine = _session(f"{name}-b{bot}", user, self.population.of(user), at_ms, flood, now)
                 yield from plan(machine._replace(is_bot=True, who={**machine.who, "bot": True}), flood, now.new_surface)
+
+    def _besides(self, session: Session, now: Conditions) -> Iterator[Happening]:
+        """Yield the rare things that come of a session: by a number of their own, so nobody else's fate moves."""
+        name = session.name
+        share = int.from_bytes(blake2b(name.encode(), digest_size=8, key=b"besides").digest()) / 2**64
+        if share < digest.SENT:
+            yield from digest.digest(session, Random(f"{name}:digest"))  # noqa: S311 as above
+        elif share < digest.SENT + walk_ins.WALK_INS:
+            user = f"w-{name}"
+            chance = Random(f"{name}:walk-in")  # noqa: S311 as above
+            own = _session(f"{name}-w", user, self.population.of(user), session.begin_ms, chance, now)
+            yield from walk_ins.walk_in(own, chance)
 
 
 def _session(name: str, user: str, traits: Traits, at_ms: int, chance: Random, now: Conditions) -> Session:

@@ -65,10 +65,23 @@ def followed(events: list[Told]) -> Iterator[tuple[Told, list[Told], list[Told],
             soon = [told for told in mine if told["ts"] <= signal["ts"] + 10 * MINUTE]
             yield (
                 signal,
-                [told for told in soon if told["type"] == "decision"],
+                # What somebody decided by hand could not follow a signal.
+                [told for told in soon if told["type"] == "decision" and told.get("automation") != "manual"],
                 [told for told in soon if told["type"] == "click"],
                 [t for t in mine if t["type"] in ("conversion", "order") and t["ts"] <= signal["ts"] + DAY],
             )
+
+
+def is_contextual(decision: Told) -> bool:
+    return decision.get("depth") == "contextual" or "signal" in decision
+
+
+def is_rejection(told: Told) -> bool:
+    """Say whether somebody rejects unasked what was decided for them."""
+    is_said = told["type"] == "feedback" and (
+        told["kind"] == "hide" or (told["kind"], told.get("score")) == ("thumb", -1)
+    )
+    return is_said or told.get("response") == "dismissed"
 
 
 def recounted(events: list[Told]) -> Sums:
@@ -88,15 +101,23 @@ def recounted(events: list[Told]) -> Sums:
         here["changed_responses"] += bool(used) and used[0].get("changed", False)
         here["clicked_signals"] += any(click["ts"] >= first_ms for click in clicks)
         here["converted_signals"] += any(told["ts"] >= first_ms for told in purchases)
+    about = {told["decision"]: told for told in reversed(events) if told["type"] == "decision"}
+    taken = {
+        told["decision"] for told in events if told.get("response") in ("accepted", "redeemed") and "decision" in told
+    }
     for told in events:
         here = sums[place(told)]
+        if is_rejection(told) and is_contextual(decided := about.get(told.get("decision"), {})):
+            sums[place(decided)]["contextual_negatives"] += 1
         if told["type"] == "decision":
+            here["adopted_decisions"] += told["decision"] in taken
             here["decisions"] += 1
             here["deep_decisions"] += "depth" in told
             here["substitution_decisions"] += told.get("depth") == "substitution"
+            here["segment_decisions"] += told.get("depth") == "segment"
             here["individual_decisions"] += told.get("depth") == "individual"
             here["contextual_depth_decisions"] += told.get("depth") == "contextual"
-            here["contextual_decisions"] += told.get("depth") == "contextual" or "signal" in told
+            here["contextual_decisions"] += is_contextual(told)
             here["driven_decisions"] += "automation" in told
             here["automatic_decisions"] += told.get("automation") == "auto"
             here["dated_decisions"] += "context_ts" in told
@@ -117,7 +138,7 @@ def recounted(events: list[Told]) -> Sums:
             here["contextual_opt_outs"] += any(
                 d["type"] == "decision"
                 and d["user"] == told["user"]
-                and (d.get("depth") == "contextual" or "signal" in d)
+                and is_contextual(d)
                 and told["ts"] - DAY <= d["ts"] <= told["ts"]
                 for d in events
             )
@@ -129,7 +150,7 @@ def test_what_is_counted_is_what_a_batch_counts(name: str) -> None:
     """Every measure, by surface and arm, is that of a recount of all that was delivered, to the unit."""
     run = ran(name)
     expected = recounted(delivered(run))
-    names = {measure for of in expected.values() for measure in of} | {"contextual_negatives", "adopted_decisions"}
+    names = {measure for of in expected.values() for measure in of}
     found = {at: {n: of[n] for n in names if of[n]} for at, of in by(run.totals, 0, 1).items()}
     assert {at: dict(of) for at, of in expected.items()} == {at: of for at, of in found.items() if of}
     assert sum(of["eligible_signals"] for of in expected.values()) > 100

@@ -23,6 +23,8 @@ from tests.metrics.listing import (
 from tests.producers.counting import count
 
 METRIC = {metric.name: metric for metric in METRICS}
+PLACES = range(1, 12)
+"""The last one is of all positions from there on."""
 NOTHING = [0] * len(INDEX)
 Lists = dict[Pair, list[list[Item]]]
 
@@ -50,8 +52,8 @@ def test_lists_and_their_items_are_counted_to_the_unit(seed: int) -> None:
     expected = {
         pair: (
             len(own),
-            {p: n for p in range(1, 4) if (n := sum(i.position == p for one in own for i in one))},
-            {p: n for p in range(1, 4) if (n := sum(i.position == p and i.is_clicked for one in own for i in one))},
+            {p: n for p in PLACES if (n := sum(min(i.position, 11) == p for one in own for i in one))},
+            {p: n for p in PLACES if (n := sum(min(i.position, 11) == p and i.is_clicked for one in own for i in one))},
             sum(i.predicted is not None for one in own for i in one),
             sum(i.propensity is not None and i.is_clicked for one in own for i in one),
         )
@@ -60,10 +62,10 @@ def test_lists_and_their_items_are_counted_to_the_unit(seed: int) -> None:
     assert expected == {
         pair: (
             of["lists_by_clicks"][0],
-            {p: of["lists_by_clicks"][99 + p] for p in range(1, 4) if 99 + p in of["lists_by_clicks"]},
-            {p: of["lists_by_clicks"][119 + p] for p in range(1, 4) if 119 + p in of["lists_by_clicks"]},
-            of["predictions_by_score"][0],
-            sum(n for bin_, n in of["choices_by_propensity"].items() if bin_ % 3 == 1),
+            {p: of["lists_by_clicks"][99 + p] for p in PLACES if 99 + p in of["lists_by_clicks"]},
+            {p: of["lists_by_clicks"][119 + p] for p in PLACES if 119 + p in of["lists_by_clicks"]},
+            of.get("predictions_by_score", {}).get(0, 0),
+            sum(n for bin_, n in of.get("choices_by_propensity", {}).items() if bin_ % 3 == 1),
         )
         for pair, of in bins.items()
     }
@@ -101,7 +103,7 @@ def test_predictions_are_judged_by_their_definitions(seed: int) -> None:
     """Losses, calibration and the threshold are exact to 10^-8, the area to the error of its bins."""
     lists, bins = run(seed)
     for pair, own in lists.items():
-        items = [item for one in own for item in one]
+        items = [item for one in own for item in one if item.predicted is not None]
         if sum(item.is_clicked for item in items) > 1:
             expected = accuracy_of(items, 1 / (1 + exp(-THRESHOLD_LOGIT)))
             area = expected.pop("prediction_auc")

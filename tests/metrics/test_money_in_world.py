@@ -75,7 +75,7 @@ def ordered(seed: int) -> dict[tuple[str, str], list[tuple[Row, int]]]:
         refunds[refund["order"]] += refund["amount_minor"]
     groups = defaultdict(list)
     for order in of_type(seed, "order"):
-        groups[order["surface"], order["arm"]].append((order, refunds.get(order["order"], -1)))
+        groups[order.get("surface", "none"), order["arm"]].append((order, refunds.get(order["order"], -1)))
     return groups
 
 
@@ -194,11 +194,12 @@ def test_what_sessions_earned_is_that_of_the_events(seed: int) -> None:
         decided[event["decision"], event["item"]] = exposure
         first.setdefault(exposure, (event["surface"], event["arm"]))
     clicked = {decided.get((event["decision"], event["item"])) for event in of_type(seed, "click")}
-    earned = defaultdict(list)
+    earned, goals = defaultdict(list), defaultdict(set)
     for event in of_type(seed, "order", "conversion"):
-        quoted = event if event["type"] == "conversion" else next(x for x in event["lines"] if "decision" in x)
-        if (exposure := decided.get((quoted["decision"], quoted["item"]))) is not None:
-            earned[exposure].append(net(event) if event["type"] == "order" else event["value_minor"])
+        quoted = event if event["type"] == "conversion" else next((x for x in event["lines"] if "decision" in x), {})
+        if (exposure := decided.get((quoted.get("decision", ""), quoted.get("item", "")))) is not None:
+            earned[exposure].append(net(event) if event["type"] == "order" else event.get("value_minor", 0))
+            goals[exposure].add(event.get("goal", "purchase"))
     expected: dict[Any, Row] = defaultdict(lambda: defaultdict(int))
     for exposure, values in earned.items():
         row = expected[first[exposure]]
@@ -207,8 +208,9 @@ def test_what_sessions_earned_is_that_of_the_events(seed: int) -> None:
         row["session_conversions"] += len(values)
         row["session_conversion_squares"] += len(values) ** 2
         row["converted_clicked_sessions"] += exposure in clicked
-        row["purchase_sessions"] += 1
-    wanted, found = compared(seed, list(next(iter(expected.values()))), expected, by_arm=False)
+        for goal in goals[exposure]:
+            row[f"{goal}_sessions"] += 1
+    wanted, found = compared(seed, sorted({name for row in expected.values() for name in row}), expected, by_arm=False)
     assert wanted == found
 
 

@@ -26,6 +26,8 @@ from tests.metrics.ageing import D0, LATER, Told, answer, told
 DAYS = (0, 1, 2, 7, 8, 9, 14, 20, 27, 28, 29, 35, 50, 61, 62, 83, 89, 90, 91)
 ACTIVE = ("page_view", "click", "search", "cart", "order", "conversion", "feature_use")
 OURS = tuple(measure.name for family in (people.FAMILY, customers.FAMILY) for measure in family.measures)
+FEW = 21
+"""The seed of a world whose people are so few that they come again and again, and their accounts end and begin."""
 SEEDS = pytest.mark.parametrize("seed", [3, 11])
 SCHEDULE = (phase("duplicates"), phase("malformed"), phase("bots", size=0.1))
 
@@ -35,7 +37,7 @@ def bursts(seed: int) -> tuple[tuple[bytes, ...], ...]:
     """Return what arrives on each day, of one population."""
     found = []
     for day in DAYS:
-        world, start_ms = World(seed, SCHEDULE, users=150), D0 + day * DAY_MS + 36_000_000
+        world, start_ms = World(seed, SCHEDULE, users=25 if seed == FEW else 150), D0 + day * DAY_MS + 36_000_000
         happened = world.happenings(start_ms, 0.08, start_ms + 900_000)
         found.append(tuple(record.value for record in records(world, happened)))
     return tuple(found)
@@ -89,6 +91,9 @@ def _recount_person(own: list[dict[str, Any]], sums: Counter[tuple[int, str, str
     ):  # fmt: skip
         sums[first + end, arm, f"returned_{name}"] += any(begin <= age < end for age in ages)
     sums[first + 90, arm, "lapsed_90d"] += not any(62 <= age < 90 for age in ages)
+    referrals = sum(event.get("goal") == "referral" and event["day"] - first < 28 for event in own)
+    sums[first + 29, arm, "referrals_28d"] += referrals
+    sums[first + 29, arm, "referral_28d_squares"] += referrals**2
     followed = [age for age in ages if age < 84]
     last = next((a for a, b in pairwise(followed) if b - a > 28), followed[-1])
     span = min(last + 1, 56)
@@ -121,7 +126,7 @@ def _recount_buyer(orders: list[dict[str, Any]], sums: Counter[tuple[int, str, s
 
 
 def _recount_account(told_: list[dict[str, Any]], sums: Counter[tuple[int, str, str]]) -> None:
-    began = [event for event in told_ if event["status"] == "active"]
+    began = [event for event in told_ if event["status"] in ("active", "reactivated")]
     if not began:
         return
     # One that was cancelled a day or more before it was first active began when it was.
@@ -144,9 +149,9 @@ def test_what_is_told_is_what_happened(seed: int) -> None:
 
 @SEEDS
 def test_there_is_something_to_count(seed: int) -> None:
-    """Of each measure there is some in the world; its people make no referrals, and hardly an account ends."""
-    found = {name for _, _, name in counted(seed)} | {"cancelled_28d", "cancelled_90d", "ever_cancelled_90d"}
-    assert {"referrals_28d", "referral_28d_squares"} == set(OURS) - found
+    """Of each measure there is some in the world; hardly anybody is sent a digest, and hardly an account ends."""
+    rare = {"referrals_28d", "referral_28d_squares", "cancelled_28d", "cancelled_90d", "ever_cancelled_90d"}
+    assert set() == set(OURS) - {name for _, _, name in counted(seed)} - rare
 
 
 @SEEDS
