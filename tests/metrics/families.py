@@ -57,6 +57,7 @@ def rows(state: Partition) -> dict[int, list[tuple[int, Sequence[int]]]]:
 
 def bins(state: Partition) -> dict[str, dict[int, int]]:
     """Return the bins of all histograms, by their names, over all slices."""
+    state.bins.settle()
     names = {histogram.number: histogram.name for histogram in HISTOGRAMS}
     found: dict[str, Counter[int]] = defaultdict(Counter)
     for tier in (state.bins.cells.panes, state.bins.cells.hours):
