@@ -42,6 +42,7 @@ class KafkaSettings(_Group):
     dead_letters_topic: Topic = "lynceus.dead-letters"
     late_topic: Topic = "lynceus.late"
     inputs_topic: Topic = "lynceus.inputs"
+    verdicts_topic: Topic = "lynceus.verdicts"
     partitions: Annotated[int, Field(ge=1, le=4096)] = 8
     replication: Annotated[int, Field(ge=1, le=7)] = 1
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
@@ -76,6 +77,14 @@ class KafkaSettings(_Group):
     def _is_its_own(cls, topic: str, info: ValidationInfo) -> str:
         if topic in (info.data.get(name) for name in ("events_topic", "dead_letters_topic", "late_topic")):
             raise ValueError("this topic has a purpose already; inputs need one of their own, which is compacted")
+        return topic
+
+    @field_validator("verdicts_topic")
+    @classmethod
+    def _is_for_verdicts(cls, topic: str, info: ValidationInfo) -> str:
+        taken = ("events_topic", "dead_letters_topic", "late_topic", "inputs_topic")
+        if topic in (info.data.get(name) for name in taken):
+            raise ValueError("this topic has a purpose already; verdicts need one of their own")
         return topic
 
     @field_validator("username", "password")

@@ -113,7 +113,7 @@ class Stack:
             self._prepare_kafka(configuration.load(environ).kafka)
             return
         kafka = KafkaSettings()
-        single = (kafka.dead_letters_topic, kafka.late_topic, kafka.inputs_topic)
+        single = (kafka.dead_letters_topic, kafka.late_topic, kafka.inputs_topic, kafka.verdicts_topic)
         mock = MockKafka({kafka.events_topic: kafka.partitions, **dict.fromkeys(single, 1)})
         environ["LYNCEUS_KAFKA__BOOTSTRAP"] = self._open.enter_context(mock).bootstrap
         environ["LYNCEUS_KAFKA__API_VERSION"] = KAFKA_API_VERSION

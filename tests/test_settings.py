@@ -83,6 +83,7 @@ def _said(environ: dict[str, str]) -> str:
         ("LYNCEUS_KAFKA__EVENTS_TOPIC", "a topic", "'a topic'"),
         ("LYNCEUS_KAFKA__DEAD_LETTERS_TOPIC", "lynceus.events", "would be read again"),
         ("LYNCEUS_KAFKA__LATE_TOPIC", "lynceus.events", "would be read again"),
+        ("LYNCEUS_KAFKA__VERDICTS_TOPIC", "lynceus.inputs", "has a purpose already"),
         ("LYNCEUS_REDIS__URL", "http://127.0.0.1", "begins with redis://"),
         ("LYNCEUS_REDIS__URL", "redis://127.0.0.1:port/0", "Port could not be cast"),
         ("LYNCEUS_REDIS__PASSWORD_FILE", "/nowhere/secret", "No such file or directory"),
