@@ -166,6 +166,39 @@ class ServerSettings(_Group):
     behind_proxy: bool = Field(False, description="allow a non-loopback bind; something in front authenticates")
 
 
+class VerdictsSettings(_Group):
+    """What is asked of the watch over personalization; all servers of an app must have the same."""
+
+    budget_a_year: float = Field(1.0, gt=0, le=100_000, description="false alarms of drops, over all surfaces")
+    notices_a_year: float = Field(12.0, gt=0, le=100_000, description="false findings of every other kind")
+    margin: float = Field(0.05, ge=0, lt=1, description="how far the lift may breathe without an incident")
+    shares: str = Field("", description="promised to the arms, e.g. personalized=0.9,holdout=0.1")
+    srm_alpha: float = Field(0.001, gt=0, lt=1, description="chance a day of a mismatch where there is none")
+    settle_s: int = Field(86_400, ge=0, le=28 * 86_400, description="nothing is said of a surface before")
+    surfaces: int = Field(20, ge=1, le=200, description="that are watched: they share the budget")
+    history: int = Field(500, ge=1, le=10_000, description="verdicts that are remembered")
+
+    @field_validator("shares")
+    @classmethod
+    def _are_shares(cls, shares: str) -> str:
+        parts = [part.partition("=") for part in _parts(shares)]
+        try:
+            amounts = [float(amount) for _, _, amount in parts]
+        except ValueError:
+            amounts = [-1.0]
+        arms = [arm.strip() for arm, _, _ in parts]
+        is_good = all(0 < amount <= 1 for amount in amounts) and all(arms) and len(set(arms)) == len(arms) != 1
+        if not is_good or (amounts and abs(sum(amounts) - 1) > 1e-6):
+            raise ValueError("shares are arm=share of two arms or more, separated by commas, and add up to 1")
+        return shares
+
+    @property
+    def promised(self) -> Mapping[str, float]:
+        """`shares`, by arm."""
+        parts = (part.partition("=") for part in _parts(self.shares))
+        return {arm.strip(): float(amount) for arm, _, amount in parts}
+
+
 class CollectorSettings(_Group):
     """The HTTP door for events, and what the browser beacon talks to."""
 
@@ -232,6 +265,7 @@ class Settings(BaseSettings):
     counting: CountingSettings = CountingSettings()
     worker: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
+    verdicts: VerdictsSettings = VerdictsSettings()
     collector: CollectorSettings = CollectorSettings()
 
     @classmethod

@@ -24,7 +24,6 @@ what the watch over personalization knows, shared by all servers (serving/watch_
 
     watch:<surface>:state  hash: `last`, start of the last minute that was judged (ms); `state`, the evidence, packed
     watch:progress         hash: surface -> its `last`; who is in it is watched
-    watch:open             hash: surface and figure -> verdict that is open, JSON
     watch:history          list: verdicts, JSON, the newest first, bounded
     watch:outbox           list: verdicts that Kafka does not have yet, the oldest first, bounded
     watch:sender           which server sends them now; expires
@@ -121,7 +120,6 @@ class WatchKeys(NamedTuple):
     """The names of what all servers know of the watch, surfaces apart."""
 
     progress: str
-    open: str
     history: str
     outbox: str
     sender: str

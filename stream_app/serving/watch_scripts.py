@@ -6,10 +6,10 @@ Redis runs a script alone and whole, and its append-only file has all of what it
 from typing import Final
 
 ADVANCE: Final = """
--- Move one surface on, if nobody else has. KEYS[1] its hash, then those of WatchKeys in their order (the sender unused);
+-- Move one surface on, if nobody else has. KEYS: its hash, progress, history, outbox, tallies;
 -- ARGV: surface, the last minute that was judged before ('' = none), the last one now, the evidence, ms after which it
 -- is forgotten, how many surfaces there may be, how many verdicts history and outbox may hold, minutes that were gone
--- before they could be judged, then for each verdict: its place among the open ones, '1' if it is open, the verdict
+-- before they could be judged, then the verdicts
 local surface, places = ARGV[1], tonumber(ARGV[6])
 local last = redis.call('HGET', KEYS[1], 'last') or ''
 if last ~= ARGV[2] then return 'behind' end
@@ -17,34 +17,26 @@ if redis.call('HEXISTS', KEYS[2], surface) == 0 and redis.call('HLEN', KEYS[2]) 
 redis.call('HSET', KEYS[1], 'last', ARGV[3], 'state', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], surface, ARGV[3])
-if ARGV[9] ~= '0' then redis.call('HINCRBY', KEYS[7], 'gone_minutes', ARGV[9]) end
-for i = 10, #ARGV, 3 do
-  if ARGV[i + 1] == '1' then
-    redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2])
-  else
-    redis.call('HDEL', KEYS[3], ARGV[i])
-  end
-  redis.call('LPUSH', KEYS[4], ARGV[i + 2])
-  redis.call('RPUSH', KEYS[5], ARGV[i + 2])
-  redis.call('HINCRBY', KEYS[7], 'verdicts', 1)
+if ARGV[9] ~= '0' then redis.call('HINCRBY', KEYS[5], 'gone_minutes', ARGV[9]) end
+if #ARGV < 10 then return 'ok' end
+for i = 10, #ARGV do
+  redis.call('LPUSH', KEYS[3], ARGV[i])
+  redis.call('RPUSH', KEYS[4], ARGV[i])
 end
-if #ARGV >= 10 then
-  redis.call('LTRIM', KEYS[4], 0, ARGV[7] - 1)
-  local over = redis.call('LLEN', KEYS[5]) - ARGV[8]
-  if over > 0 then
-    redis.call('LTRIM', KEYS[5], over, -1)
-    redis.call('HINCRBY', KEYS[7], 'unsent_verdicts', over)
-  end
+redis.call('HINCRBY', KEYS[5], 'verdicts', #ARGV - 9)
+redis.call('LTRIM', KEYS[3], 0, ARGV[7] - 1)
+local over = redis.call('LLEN', KEYS[4]) - ARGV[8]
+if over > 0 then
+  redis.call('LTRIM', KEYS[4], over, -1)
+  redis.call('HINCRBY', KEYS[5], 'unsent_verdicts', over)
 end
 return 'ok'
 """
 
 FORGET: Final = """
--- Give the place of a surface free whose evidence has expired. KEYS[1] its hash, KEYS[2] progress, KEYS[3] open;
--- ARGV: surface, then its places among the open verdicts
+-- Give the place of a surface free whose evidence has expired. KEYS: its hash, progress; ARGV: surface
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'there' end
 redis.call('HDEL', KEYS[2], ARGV[1])
-if #ARGV > 1 then redis.call('HDEL', KEYS[3], unpack(ARGV, 2)) end
 return 'ok'
 """
 

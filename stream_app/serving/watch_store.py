@@ -8,7 +8,7 @@ server 1   judges 14:32 ----- ADVANCE 14:31 -> 14:32: ok          its verdicts w
 server 2   judges 14:32 ---------- ADVANCE 14:31 -> 14:32: behind      goes on from 14:32 as it is kept
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from redis.asyncio import Redis
@@ -40,21 +40,13 @@ class Kept(NamedTuple):
     packed: bytes
 
 
-class Written(NamedTuple):
-    """A verdict as it is kept: its place among the open ones, whether it is open now, and its JSON."""
-
-    place: str
-    is_open: bool
-    json: bytes
-
-
 class Step(NamedTuple):
-    """What became of a surface: from where (None: it is new) to where, the verdicts, the minutes that were gone."""
+    """What became of a surface: from where (None: it is new) to where, the verdicts (JSON), and minutes that were gone."""
 
     surface: str
     before_ms: int | None
     after: Kept
-    verdicts: tuple[Written, ...] = ()
+    verdicts: tuple[bytes, ...] = ()
     gone_minutes: int = 0
 
 
@@ -103,38 +95,33 @@ class WatchStore:
             for surface, (last, packed) in zip(surfaces, answers, strict=True)
         }
 
-    async def verdicts(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the verdicts that are open, by their places, and the history, newest first."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hgetall(self._keys.open)
-        pipe.lrange(self._keys.history, 0, self._max_history - 1)
-        open_, history = await self._asked(pipe.execute())
-        return [json for _, json in sorted(open_.items())], history
+    async def history(self) -> list[bytes]:
+        """Return the verdicts that are remembered, the newest first."""
+        return list(await self._asked(self._redis.lrange(self._keys.history, 0, self._max_history - 1)))
 
     async def advance(self, step: Step) -> Outcome:
         """Write one step, if no other server has gone on from there; say what came of it."""
-        surface, before, after, verdicts, gone = step
-        keys = [watch_key(self._app, surface), *self._keys]
+        names = self._keys
+        keys = [watch_key(self._app, step.surface), names.progress, names.history, names.outbox, names.tallies]
         arguments: list[Any] = [
-            surface,
-            "" if before is None else before,
-            after.last_ms,
-            after.packed,
+            step.surface,
+            "" if step.before_ms is None else step.before_ms,
+            step.after.last_ms,
+            step.after.packed,
             FORGOTTEN_AFTER_MS,
             self._max_surfaces,
             self._max_history,
             MAX_OUTBOX,
-            gone,
+            step.gone_minutes,
+            *step.verdicts,
         ]
-        for verdict in verdicts:
-            arguments += [verdict.place, int(verdict.is_open), verdict.json]
         answer = await self._asked(self._redis.eval(ADVANCE, len(keys), *keys, *arguments))
         return cast(Outcome, answer.decode())
 
-    async def forget(self, surface: str, places: Iterable[str]) -> None:
+    async def forget(self, surface: str) -> None:
         """Give the place of a surface free that is not kept any more."""
-        keys = [watch_key(self._app, surface), self._keys.progress, self._keys.open]
-        await self._asked(self._redis.eval(FORGET, len(keys), *keys, surface, *places))
+        keys = [watch_key(self._app, surface), self._keys.progress]
+        await self._asked(self._redis.eval(FORGET, len(keys), *keys, surface))
 
     async def guard(self, guards: Mapping[str, bytes], expire_ms: int) -> None:
         """Write what is said of each surface; it is gone after `expire_ms` unless it is written again."""
