@@ -6,10 +6,12 @@
         |<--------- conversion window after view ------------->|
 
 Everything is credited to the pane and slice of the *impression* (or of the session's first impression), so that a
-numerator never exceeds its denominator; such values settle until the windows have passed. What is not found, or found
-too late, is `unmatched`, never guessed. A click that overtakes its impression waits for it. An order is known by its
-own id too: of several events that tell of it the one that arrives first counts, for everything, the others are counted
-apart.
+numerator never exceeds its denominator; such values settle until the windows have passed. Only that a session clicked
+or converted for the first time is told in the pane in which it did: who watches must not wait for a window.
+
+What is not found, or found too late, is `unmatched`, never guessed. A click that overtakes its impression waits for it.
+An order is known by its own id too: of several events that tell of it the one that arrives first counts, for
+everything, the others are counted apart.
 
 Consent: without `analytics` an event counts in totals and is joined by its decision alone; nothing is kept under the
 user or the session. Bots and tests are counted apart and leave no state.
@@ -69,6 +71,7 @@ class Attribution:
         self._shown = cells.gathered(Occasion.IMPRESSION)
         self._begun = cells.gathered(Occasion.SESSION)
         self._scored = cells.gathered(Occasion.SCORES)
+        self._at_risk = cells.gathered(Occasion.AT_RISK) if cells.grows_on(Occasion.AT_RISK) else None
         self._numbers = slices.numbers
         self._mixes: list[int] = []
         self._places: dict[int, Place] = {}
@@ -173,12 +176,14 @@ class Attribution:
             visit = digest(session.encode()) >> KEY_SHIFT if session else self._derived_session(at, user)
             exposure = visit ^ (self._mixes[number] if number < len(self._mixes) else self._mix(number))
             exposures = joins.exposures
-            if exposure not in exposures.newer and exposure not in exposures.older:
+            known_session = exposures.get(exposure)
+            if known_session is None:
                 exposures.put(exposure, place)
                 self._begun[place].append(event)
                 self.keeping.expose(event, number)
+            list_.is_at_risk = known_session is None or not _has_clicked(known_session, at)
         else:
-            user, exposure = _NO_USER, _NO_SESSION
+            user, exposure, list_.is_at_risk = _NO_USER, _NO_SESSION, False
         # What is looked up anew for each impression (an inherited arm, a session derived from the time since the last
         # event, a slice beyond the bound) makes each a list of its own.
         list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
@@ -195,8 +200,11 @@ class Attribution:
         """
         self._list.end()
         shown, scored, remembered = self._shown, self._scored, self.joins.scores
-        for session, place, home, decision, is_new, impressions, keys in self._list.take_ended():
+        at_risk = self._at_risk
+        for session, place, home, decision, is_new, is_at_risk, impressions, keys in self._list.take_ended():
             shown[place] += impressions
+            if is_at_risk and at_risk is not None:
+                at_risk[place] += impressions
             if self.followed.is_needed:
                 self.followed.take(decision, home, impressions, keys, is_new=is_new)
             scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
@@ -271,7 +279,10 @@ class Attribution:
             return
         self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
-        self._grow(exposure, clicks=1)
+        # A click cannot have come before what was clicked, whatever the clocks say; nor then in a pane that is sealed.
+        self._grow(exposure, max(click_ms, at), clicks=1)
+        if exposure == self._list.exposure:
+            self._list.end()  # what comes next of it may no longer be at risk: where it is cut may change nothing
         if self.followed.is_needed:
             self.settle()  # the list must know the impression before the click on it
             self.followed.click(decision, key)
@@ -306,11 +317,16 @@ class Attribution:
         elif value_minor:
             earned_minor = value_minor
             self._add(at, number, Occasion.REVENUE, earned_minor)
-        self._grow(exposure, conversions=1, revenue_minor=earned_minor, goals=goal_bit(goal))
+        self._grow(exposure, event.ts, conversions=1, revenue_minor=earned_minor, goals=goal_bit(goal))
         return True
 
-    def _grow(self, key: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0, goals: int = 0) -> None:
-        """Let an exposure grow, unless it is forgotten or was never to be kept."""
+    def _grow(
+        self, key: int, now_ms: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0, goals: int = 0
+    ) -> None:
+        """Let an exposure grow, unless it is forgotten or was never to be kept; count the first of a kind when it is.
+
+        What it earns is told where the exposure is at home; that it earned for the first time, in the pane of `now_ms`.
+        """
         known = self.joins.exposures.get(key) if key else None
         if known is None:
             return
@@ -322,8 +338,13 @@ class Attribution:
             before.conversions + conversions,
             before.revenue_minor + revenue_minor,
             before.goals | goals,
+            now_ms if clicks and not before.clicks else before.clicked_ms,
         )
         self.joins.exposures.put(key, after)
+        if clicks and not before.clicks:
+            self._add(now_ms, before.slice_number, Occasion.FIRST_CLICK, None)
+        if conversions and not before.conversions:
+            self._add(now_ms, before.slice_number, Occasion.FIRST_CONVERSION, None)
         self.cells.grow(before.at_ms, before.slice_number, Occasion.EXPOSURE, before, after)
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
@@ -384,6 +405,11 @@ class Attribution:
             seen.update((user, key) for key, packed in shown.items() if (user := unpack_shown(packed).user))
         for clicked, touched in ((clicks.older, self._clicked.older), (clicks.newer, self._clicked.newer)):
             touched.update((value[1], key) for key, value in clicked.items() if value[1])
+
+
+def _has_clicked(exposure: tuple[int, ...], at_ms: int) -> bool:
+    """Say whether the session of an exposure clicked there before `at_ms`; of most there is nothing but their home."""
+    return len(exposure) > 2 and (known := Exposure(*exposure)).clicks > 0 and known.clicked_ms < at_ms
 
 
 def _pair(decision: int, item: str) -> int:

@@ -18,7 +18,8 @@ class EndedList(NamedTuple):
     """What is to be credited of a list: its impressions, their keys, and what they have in common.
 
     `place` is the cell of its slice, `home` that of its surface and arm.
-    `is_new` says that the decision was not known when its first impression came.
+    `is_new` says that the decision was not known when its first impression came, `is_at_risk` that its session had
+    not clicked before.
     """
 
     exposure: int
@@ -26,6 +27,7 @@ class EndedList(NamedTuple):
     home: Place
     decision: int
     is_new: bool
+    is_at_risk: bool
     impressions: list[Impression]
     keys: list[int]
 
@@ -47,6 +49,7 @@ class ListUnderWay:
         "first",
         "home",
         "impressions",
+        "is_at_risk",
         "is_new",
         "keys",
         "place",
@@ -58,7 +61,7 @@ class ListUnderWay:
         self.first = NO_IMPRESSION
         self.impressions: list[Impression] = []
         self.keys: list[int] = []
-        self.is_new = False
+        self.is_new = self.is_at_risk = False
         self.place = self.home = (0, 0)
         self.decision = 0
         self.user, self.exposure, self.record = 0, 0, b""
@@ -69,7 +72,16 @@ class ListUnderWay:
         """End the list: the next impression begins one."""
         if self.impressions:
             self._ended.append(
-                EndedList(self.exposure, self.place, self.home, self.decision, self.is_new, self.impressions, self.keys)
+                EndedList(
+                    self.exposure,
+                    self.place,
+                    self.home,
+                    self.decision,
+                    self.is_new,
+                    self.is_at_risk,
+                    self.impressions,
+                    self.keys,
+                )
             )
             self.impressions, self.keys, self.first = [], [], NO_IMPRESSION
 

@@ -37,7 +37,8 @@ from stream_app.core.slices import DIMENSIONS
 class Exposure(NamedTuple):
     """One session at one surface, in one arm; at home in the pane and slice of its first impression there.
 
-    `goals` has the bits (`core.goals`) of those that it reached.
+    `goals` has the bits (`core.goals`) of those that it reached. `clicked_ms` is when it was clicked first; of that
+    which was stored before this was told, the beginning of time.
     """
 
     at_ms: int
@@ -46,6 +47,7 @@ class Exposure(NamedTuple):
     conversions: int = 0
     revenue_minor: int = 0
     goals: int = 0
+    clicked_ms: int = 0
 
 
 class Scores(Struct, frozen=True, gc=False):

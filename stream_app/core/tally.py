@@ -35,6 +35,9 @@ class Occasion(IntEnum):
     CHOICE = 13
     SHOWN_ITEM = 14
     REPEATED_ORDER = 15
+    AT_RISK = 16
+    FIRST_CLICK = 17
+    FIRST_CONVERSION = 18
 
 
 NAME_BITS: Final = 24

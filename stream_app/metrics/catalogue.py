@@ -31,6 +31,7 @@ from stream_app.metrics import (
     returns,
     spending,
     surveys,
+    vigilance,
     visits,
     windows,
 )
@@ -58,6 +59,7 @@ FAMILIES: Final = (
     customers.FAMILY,
     surveys.FAMILY,
     returns.FAMILY,
+    vigilance.FAMILY,
 )
 MEASURES: Final = tuple(measure for family in FAMILIES for measure in family.measures)
 METRICS: Final = tuple(metric for family in FAMILIES for metric in family.metrics)
