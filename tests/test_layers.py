@@ -20,8 +20,9 @@ ROOMS = {
         "stream_app.core", "stream_app.metrics.catalogue", "faust", "aiokafka", "redis", "structlog",
         "prometheus_client", "xxhash",
     },
+    # The server brings verdicts to Kafka itself (aiokafka): nobody else is there who could.
     "stream_app/serving": {
-        "stream_app.core", "stream_app.metrics", "stream_app.statistics", "redis", "aiohttp", "aiohttp_sse",
+        "stream_app.core", "stream_app.metrics", "stream_app.statistics", "redis", "aiohttp", "aiohttp_sse", "aiokafka",
         "prometheus_client", "msgspec", "structlog",
     },
     # The collector is a server: it takes bodies apart without decoding them twice (msgspec), says how it is
@@ -31,7 +32,7 @@ ROOMS = {
         "structlog",
     },
 }  # fmt: skip
-SHARED = {"stream_app.settings", "stream_app.telemetry", "stream_app.errors"}
+SHARED = {"stream_app.settings", "stream_app.telemetry", "stream_app.errors", "stream_app.connection"}
 PURE = ("stream_app/core", "stream_app/metrics", "stream_app/statistics", "stream_app/rendering")
 IMPURE_MODULES = {
     "asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "tempfile",

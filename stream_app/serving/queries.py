@@ -77,7 +77,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
 
     Raises BadQueryError for a name that does not exist, is given twice, or makes no sense for the metric.
     """
-    asked = _once(parameters, ("metric", "window", *DIMENSIONS))
+    asked = once(parameters, ("metric", "window", *DIMENSIONS))
     metrics = {metric.name: metric for metric in meaning.metrics}
     metric = metrics[named(asked.pop("metric", ""), "metric", metrics)]
     name = named(asked.pop("window", _default_window(metric)), "window", view.snapshot.windows)
@@ -128,13 +128,13 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
 
 def query_series(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -> Series:
     """Answer the last hour by minute of `surface` (default `all`)."""
-    surface = _once(parameters, ("surface",)).get("surface", ALL)
+    surface = once(parameters, ("surface",)).get("surface", ALL)
     return series(meaning, view.steps, view.since, surface, view.snapshot.end_ms or 0)
 
 
 def no_parameters(parameters: Iterable[tuple[str, str]]) -> None:
     """Refuse parameters where none are read: an ignored filter would look like an answer to it."""
-    _once(parameters, ())
+    once(parameters, ())
 
 
 def _total(totals: Totals, meaning: Meaning, wanted: Sequence[tuple[int, str]], arm: str) -> Tally:
@@ -164,7 +164,8 @@ def _default_window(metric: Metric) -> str:
     return DEFAULT_WINDOW if DEFAULT_WINDOW in metric.windows else metric.windows[0]
 
 
-def _once(parameters: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
+def once(parameters: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
+    """Return parameters by name; raise BadQueryError for one that is not known, or is given twice."""
     asked: dict[str, str] = {}
     for name, value in parameters:
         named(name, "parameter", known)

@@ -41,7 +41,7 @@ class Kept(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What became of a surface: from where (None: it is new) to where, the verdicts (JSON), and minutes that were gone."""
+    """What became of a surface: from where (None: nowhere) to where, its verdicts (JSON), minutes that were gone."""
 
     surface: str
     before_ms: int | None
