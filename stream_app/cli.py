@@ -367,6 +367,17 @@ def query(metric: str, window: str | None, as_json: bool, **where: str | None) -
     click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
 
 
+@main.command()
+@click.option("--surface", metavar="VALUE", help="Of this surface only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/verdicts answers.")
+def verdicts(surface: str | None, as_json: bool) -> None:
+    """Say whether personalization helps, since when not and why; and what was said before."""
+    settings = _settings()
+    from stream_app import verdicts as saying
+
+    click.echo(asyncio.run(saying.answered(settings, surface, as_json=as_json)))
+
+
 @main.command("input")
 @click.argument("key")
 @click.argument("value", type=float)

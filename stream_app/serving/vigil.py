@@ -120,9 +120,9 @@ class Vigil:
             if kept is None:
                 await self._store.forget(surface)
                 continue
-            try:
-                self._known[surface] = _unpack(kept.packed)
-            except msgspec.DecodeError:
+            if watched := unpacked(kept):
+                self._known[surface] = watched
+            else:
                 self._unreadable[surface] = kept.last_ms
                 self._log.warning("evidence of another version, the surface is not watched here", surface=surface)
         for surface in [surface for surface in self._known if surface not in shared.progress]:
@@ -243,3 +243,11 @@ class Vigil:
         elif self._fault and not fault:
             self._log.info("the watch is kept again")
         self._fault = fault
+
+
+def unpacked(kept: Kept) -> Watched | None:
+    """Return the evidence of a surface; None where another version wrote it."""
+    try:
+        return _unpack(kept.packed)
+    except msgspec.DecodeError:
+        return None
