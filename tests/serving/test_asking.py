@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from stream_app.answers import answered
 from stream_app.cli import main
 from stream_app.core.cells import partition_key
+from stream_app.core.lists import NO_IMPRESSION
 from stream_app.core.records import Exposure
 from stream_app.core.tally import Occasion
 from stream_app.errors import LynceusError
@@ -83,7 +84,7 @@ async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", sett
     partition = Partition(client, 0)
     partition.count(NOW_MS, HOME, 2)
     for earned in (0, 1_000):
-        partition.cells.add(NOW_MS, 0, Occasion.SESSION, None)
+        partition.cells.add(NOW_MS, 0, Occasion.SESSION, NO_IMPRESSION)
         before, after = Exposure(NOW_MS, 0), Exposure(NOW_MS, 0, revenue_minor=earned)
         partition.cells.grow(NOW_MS, 0, Occasion.EXPOSURE, before, after)
     partition.write()

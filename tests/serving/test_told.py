@@ -11,6 +11,7 @@ from stream_app.core import codec
 from stream_app.core.cells import CHANGE, inputs_key
 from stream_app.core.events import BusinessInput
 from stream_app.core.inputs import NO_INPUTS
+from stream_app.core.lists import NO_IMPRESSION
 from stream_app.core.panes import DAY_MS
 from stream_app.core.records import Exposure
 from stream_app.core.tally import Occasion
@@ -53,7 +54,7 @@ def counted(client: "redis_client.Redis") -> Partition:
     for number, slice_, cents in ((0, HOME, (600, 800)), (1, HOLDOUT, (400, 600))):
         partition.count(NOW_MS, slice_, 4)
         for earned in (*cents, *cents):
-            partition.cells.add(NOW_MS, number, Occasion.SESSION, None)
+            partition.cells.add(NOW_MS, number, Occasion.SESSION, NO_IMPRESSION)
             before, after = Exposure(NOW_MS, number), Exposure(NOW_MS, number, revenue_minor=earned)
             partition.cells.grow(NOW_MS, number, Occasion.EXPOSURE, before, after)
     for n in range(2):
