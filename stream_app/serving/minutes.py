@@ -18,7 +18,8 @@ from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
 from stream_app.serving.sums import ALL
 from stream_app.serving.windows import Windows
-from stream_app.statistics.watch import MINUTE_MS, WATCHED, Minute
+from stream_app.statistics.series import MINUTE_MS
+from stream_app.statistics.watch import WATCHED, Minute
 
 STRATA: Final = ("segment", "channel", "device")
 """Dimensions by which a surface is taken apart; a policy belongs to an arm, so that there is nothing to compare."""

@@ -19,8 +19,9 @@ from stream_app.serving.views import Meaning, View
 from stream_app.serving.watch_store import Kept, Shared, Step, WatchStore
 from stream_app.serving.watch_view import NO_WATCH, WatchView, guard_of, is_behind, surface_watch, told
 from stream_app.serving.windows import Windows
+from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Verdict
-from stream_app.statistics.watch import MINUTE_MS, Minute, Policy, Watched, begin, observe
+from stream_app.statistics.watch import Minute, Policy, Watched, begin, observe
 
 MAX_MINUTES: Final = 10
 """Minutes judged at one look: after an outage streams must keep beating."""

@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Cause, Meter, Verdict, leading
-from stream_app.statistics.watch import MINUTE_MS, Policy, Watched, meters, mismatch_p_value
+from stream_app.statistics.watch import Policy, Watched, meters, mismatch_p_value
 
 DEGRADED: Final[tuple[Cause, ...]] = ("drop", "context")
 UNKNOWN: Final[tuple[Cause, ...]] = ("instrumentation", "mismatch", "not_enough")

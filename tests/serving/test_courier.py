@@ -17,7 +17,7 @@ from stream_app.serving.reader import connect
 from stream_app.serving.vigil import Vigil
 from stream_app.serving.watch_store import Kept, Step, WatchStore
 from stream_app.settings import KafkaSettings, RedisSettings
-from stream_app.statistics.watch import MINUTE_MS
+from stream_app.statistics.series import MINUTE_MS
 from tests.serving.test_vigil import told
 from tests.serving.watching import MEANING, SETTINGS, look, policy_of, store_of
 

@@ -8,7 +8,7 @@ from stream_app.metrics.catalogue import INDEX
 from stream_app.serving import minutes
 from stream_app.serving.minutes import Held, Sealed
 from stream_app.serving.partitions import PartitionState
-from stream_app.statistics.watch import MINUTE_MS
+from stream_app.statistics.series import MINUTE_MS
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
 from tests.serving.viewing import live
 from tests.serving.watching import START_MS, Count, minute, scene

@@ -17,7 +17,7 @@ from stream_app.serving.reader import connect
 from stream_app.serving.vigil import GUARD_EXPIRES_MS, MAX_MINUTES, Vigil
 from stream_app.serving.watch_view import Guard, guard_of
 from stream_app.settings import RedisSettings
-from stream_app.statistics.watch import MINUTE_MS
+from stream_app.statistics.series import MINUTE_MS
 from tests.serving.conftest import RedisProcess
 from tests.serving.stored import HOLDOUT, HOME
 from tests.serving.watching import OPEN_MS, SETTINGS, START_MS, Count, Scene, look, minute, scene, store_of, vigil_of

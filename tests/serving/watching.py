@@ -17,7 +17,7 @@ from stream_app.serving.vigil import Vigil
 from stream_app.serving.watch_store import WatchStore
 from stream_app.serving.windows import Windows, bin_windows
 from stream_app.settings import RedisSettings, VerdictsSettings
-from stream_app.statistics.watch import MINUTE_MS
+from stream_app.statistics.series import MINUTE_MS
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS, seen
 from tests.serving.viewing import MEANING, STORE, live
 
