@@ -160,12 +160,16 @@ class Vigil:
         ]
 
     def _candidates(self, windows: Windows, view: View, held: minutes.Held) -> dict[str, Watched]:
-        """Return the surfaces to be judged: those that are watched and of which something is kept, and new ones."""
+        """Return the surfaces to be judged: those that are watched and of which something is kept, and new ones.
+
+        New ones are those that were shown in both arms; where there is no room for all, the largest.
+        """
         arms: dict[str, set[str]] = {}
         weights: dict[str, int] = {}
         for (surface, arm), tally in view.pairs[ALL].items():
-            arms.setdefault(surface, set()).add(arm)
-            weights[surface] = weights.get(surface, 0) + tally[self._meaning.index["impressions"]]
+            shown = tally[self._meaning.index["impressions"]]
+            weights[surface] = weights.get(surface, 0) + shown
+            arms.setdefault(surface, set()).update([arm] if shown else ())
         chosen = {surface: watched for surface, watched in self._known.items() if surface in arms}
         compared = {self._policy.treated, self._policy.base}
         new = [surface for surface in arms if compared <= arms[surface] and self._last_ms(surface) is None]

@@ -59,7 +59,7 @@ def watch_families(watch: WatchView) -> Iterator[Metric]:
         ("lynceus_watch_held", "Whether the watch as a whole stands still, 1 or 0.", bool(watch.held_because)),
         ("lynceus_watch_surfaces", "Surfaces that are watched.", len(watch.surfaces)),
         ("lynceus_watch_unwatched_surfaces", "Surfaces that found no place in the watch.", watch.unwatched),
-        ("lynceus_watch_gone_minutes", "Minutes that were gone before they were judged.", watch.gone_minutes),
+        ("lynceus_watch_gone_seconds", "Time that was gone before it was judged.", watch.gone_minutes * 60),
         ("lynceus_verdicts_waiting", "Verdicts that Kafka does not have yet.", watch.waiting),
         ("lynceus_verdicts_unsent", "Verdicts that were given up, for too many waited for Kafka.", watch.unsent),
         ("lynceus_verdicts_kafka_up", "Whether Kafka took the last verdict that this server sent, 1 or 0.",
