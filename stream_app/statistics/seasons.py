@@ -39,23 +39,35 @@ class Expectation(NamedTuple):
 
 
 class Seasons(msgspec.Struct, frozen=True):
-    """The hours of the week, from Thursday 0:00 UTC on, as the epoch was; `total` is their sum."""
+    """The hours of the week, from Thursday 0:00 UTC on, as the epoch was; `total` is their sum.
+
+    The hour that is going on (`current`, by number since the epoch) is apart until it is over: what happens in it is
+    held against others, never against itself.
+    """
 
     hours: tuple[Usual, ...] = (Usual(),) * HOURS
     total: Usual = Usual()
+    current: tuple[int, Usual] = (-1, Usual())
 
     def learn(self, at_ms: int, minute: Usual) -> "Seasons":
         """Add a minute in which all was well (its `week` is not read)."""
-        week, hour = divmod(at_ms // HOUR_MS, HOURS)
-        before, total = self.hours[hour], self.total
-        if before.week != week:
-            kept, of = KEPT
-            faded = Usual(week, *(amount * kept // of for amount in before[1:]))
-            total = Usual(0, *(all_ - a + b for all_, a, b in zip(total[1:], before[1:], faded[1:], strict=True)))
-            before = faded
-        after = Usual(week, *map(add, before[1:], minute[1:]))
-        hours = (*self.hours[:hour], after, *self.hours[hour + 1 :])
-        return Seasons(hours, Usual(0, *map(add, total[1:], minute[1:])))
+        hour = at_ms // HOUR_MS
+        number, so_far = self.current
+        if hour != number:
+            return Seasons(*self._with(number, so_far), (hour, minute))
+        return Seasons(self.hours, self.total, (hour, Usual(*map(add, so_far, minute))))
+
+    def _with(self, number: int, sums: Usual) -> tuple[tuple[Usual, ...], Usual]:
+        """Return the hours and their sum with one that is over; what it was before fades, once a week."""
+        if not sums.minutes:
+            return self.hours, self.total
+        week, hour = divmod(number, HOURS)
+        kept, of = KEPT
+        before = self.hours[hour]
+        faded = before if before.week == week else Usual(week, *(amount * kept // of for amount in before[1:]))
+        after = Usual(week, *map(add, faded[1:], sums[1:]))
+        total = Usual(0, *(all_ - a + b for all_, a, b in zip(self.total[1:], before[1:], after[1:], strict=True)))
+        return (*self.hours[:hour], after, *self.hours[hour + 1 :]), total
 
     def expect(self, at_ms: int, minute: Usual, least_minutes: int) -> Expectation | None:
         """Return what is usual at this time for as many at risk as the minute had; None before so many minutes.

@@ -194,7 +194,8 @@ def observe(policy: Policy, watched: Watched, minute: Minute) -> tuple[Watched, 
         strata = _strata(policy, strata, minute, ctr)
     series, seasons = _accepted(series, seasons, rules, at_ms)
     for name in rules:
-        if name not in _ABSOLUTE and series[name].finding is None and not (paused and name in KPIS):
+        # Not while paused: the other arm would seem to fall when the one that had fallen comes back.
+        if name not in _ABSOLUTE and series[name].finding is None and not paused:
             series[name] = learn(series[name], at_ms, counts[name])
     if not paused and all(series[name].finding is None for name in (*_ABSOLUTE, "ctr")):
         seasons = seasons.learn(at_ms, usual)
