@@ -175,7 +175,7 @@ class VerdictsSettings(_Group):
     shares: str = Field("", description="promised to the arms, e.g. personalized=0.9,holdout=0.1")
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="chance a day of a mismatch where there is none")
     settle_s: int = Field(86_400, ge=0, le=28 * 86_400, description="nothing is said of a surface before")
-    surfaces: int = Field(20, ge=1, le=200, description="that are watched: they share the budget")
+    surfaces: int = Field(20, ge=1, le=100, description="that are watched: they share the budget")
     history: int = Field(500, ge=1, le=10_000, description="verdicts that are remembered")
 
     @field_validator("shares")

@@ -38,8 +38,13 @@ from stream_app.settings import KafkaSettings, RedisSettings, Settings
 
 STALLED_S: Final = 60.0
 STARTED_S: Final = 60.0
-IMPATIENT: Final = {"LYNCEUS_COUNTING__LATENESS_S": "10", "LYNCEUS_VERDICTS__SETTLE_S": "3000"}
-"""Where counting begins with us: nobody is minutes late here, and nobody watches for a day before something happens."""
+IMPATIENT: Final = {
+    "LYNCEUS_COUNTING__LATENESS_S": "10",
+    "LYNCEUS_VERDICTS__SETTLE_S": "3000",
+    "LYNCEUS_VERDICTS__SURFACES": "5",
+}
+"""Where counting begins with us: nobody is minutes late here, few surfaces share the budget, and nobody watches for a day
+before something happens."""
 
 
 class Progressed(NamedTuple):

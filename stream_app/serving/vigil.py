@@ -28,7 +28,7 @@ MAX_MINUTES: Final = 10
 SWEEP_EVERY_MS: Final = 3_600_000
 """How often a server that finds no place for a surface looks whether one has become free."""
 GUARD_EVERY_MS: Final = 5_000
-GUARD_EXPIRES_MS: Final = 30_000
+GUARD_EXPIRES_MS: Final = 60_000
 """A guard that nobody renews is gone by then: who asks is told that nothing is known."""
 
 _pack = msgspec.msgpack.Encoder().encode

@@ -1,16 +1,17 @@
 """The watch as Prometheus sees it: evidence beside its threshold, what is open, and how verdicts travel."""
 
 from collections.abc import Iterator
-from typing import Final, get_args
+from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from stream_app.serving.watch_view import SurfaceWatch, WatchView
 from stream_app.statistics.verdicts import KPIS, Cause, Kpi
 
+EXPLAINING: Final[tuple[Cause, ...]] = ("instrumentation", "mismatch", "context")
 TOLD: Final[tuple[tuple[Kpi, Cause], ...]] = (
-    *((kpi, cause) for kpi in KPIS for cause in ("drop", "site_wide")),
-    *(("surface", cause) for cause in get_args(Cause) if cause not in ("ok", "drop")),
+    *((kpi, cause) for kpi in KPIS for cause in ("drop", *EXPLAINING)),
+    *(("surface", cause) for cause in (*EXPLAINING, "site_wide", "traffic", "not_enough")),
 )
 """What always has a series for each surface, 1 or 0: an alert must not depend on a series that may be absent."""
 

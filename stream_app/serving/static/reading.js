@@ -144,10 +144,14 @@ const OF = { ctr: "CTR", conversion: "conversion", relevance: "relevance" };
 /** The verdicts that are open, and what keeps the watch from its work. */
 function watchAlerts({ watch, incomplete_because: reasons }) {
   const found = [];
+  const said = new Set();
   for (const { open } of watch.surfaces) {
     for (const { surface, kpi, cause, size, since_ms: since } of open) {
       const known = CAUSES[cause];
       if (!known) continue; // not enough is known yet: the meter says so
+      const once = `${cause === "drop" ? kpi : cause} ${surface}`; // one cause may explain the fall of several rates
+      if (said.has(once)) continue;
+      said.add(once);
       const lost = cause === "drop" && size ? ` by ${withUnit(fixed(size.value * 100, 0), "%")}` : "";
       const what = OF[kpi] && cause === "drop" ? ` (${OF[kpi]}${lost})` : "";
       found.push({ level: known.level, text: `${surface}: ${known.text}${what} since ${minuteOfDay(since)}` });
