@@ -43,8 +43,8 @@ IMPATIENT: Final = {
     "LYNCEUS_VERDICTS__SETTLE_S": "3000",
     "LYNCEUS_VERDICTS__SURFACES": "5",
 }
-"""Where counting begins with us: nobody is minutes late here, few surfaces share the budget, and nobody watches for a day
-before something happens."""
+"""Where counting begins with us: nobody is minutes late here, few surfaces share the budget, and nobody watches for a
+day before something happens."""
 
 
 class Progressed(NamedTuple):
