@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -19,7 +20,7 @@ from stream_app.serving.watch_store import Kept, Step, WatchStore
 from stream_app.settings import KafkaSettings, RedisSettings
 from stream_app.statistics.series import MINUTE_MS
 from tests.serving.test_vigil import told
-from tests.serving.watching import MEANING, SETTINGS, look, policy_of, store_of
+from tests.serving.watching import MEANING, SETTINGS, Nobody, look, policy_of, store_of
 
 VERDICTS = [b'{"id":"%d","surface":"home"}' % n for n in range(3)]
 
@@ -108,6 +109,38 @@ async def test_a_server_killed_before_it_could_send_loses_nothing(redis: "Redis"
     await other.send()
     assert ((True, []), taken, list(await store.history())) == (held, [v for _, v in sent(kafka)], taken[::-1])
     assert ["home.hero"] == [json.loads(verdict)["surface"] for verdict in taken]
+
+
+async def test_two_servers_that_are_killed_again_and_again(redis: "Redis", kafka: KafkaSettings) -> None:
+    """Judging in turn, each killed after it judged and before it sent: Kafka has every verdict, once and in order."""
+    alone = store_of(redis, "alone"), Nobody()
+    steady = Vigil(alone[0], policy_of(SETTINGS), MEANING, SETTINGS.surfaces, alone[1])
+    store, chance = store_of(redis, "many"), random.Random(7)
+
+    def server(name: str) -> tuple[Vigil, Courier]:
+        courier = Courier(store, kafka, name)
+        return Vigil(store, policy_of(SETTINGS), MEANING, SETTINGS.surfaces, courier), courier
+
+    servers = [server("0"), server("1")]
+    for life, until in enumerate((5, 20, 33, 44, 52, 60)):
+        seen = told(until)
+        for _ in range(until // 10 + 1):
+            await look(steady, seen)
+            await asyncio.gather(*(look(vigil, seen) for vigil, _ in servers))
+        who = chance.randrange(2)
+        if chance.random() < 0.5:  # killed with verdicts in its hands; its lease ends
+            await store.take(str(who))
+            await redis.delete(watch_keys("many").sender)
+            servers[who] = server(f"{who} of life {life}")
+        else:
+            await servers[who][1].send()
+    await servers[0][1].send()
+    history = [await one.history() for one in (alone[0], store)]
+    evidence = [(await one.load(["home.hero"]))["home.hero"] for one in (alone[0], store)]
+    causes = [(each["cause"], each["is_open"]) for each in map(json.loads, reversed(history[1]))]
+    assert (history[0], evidence[0]) == (history[1], evidence[1])
+    assert history[1][::-1] == [value for _, value in sent(kafka)]
+    assert [("not_enough", True), ("not_enough", False), ("drop", True)] == causes
 
 
 async def test_what_was_sent_and_not_taken_out_goes_again(redis: "Redis", kafka: KafkaSettings) -> None:
