@@ -9,6 +9,7 @@ twice, and conversions that come after a click was forgotten, are left out.
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -69,15 +70,12 @@ def chances(now: Conditions, mood: float) -> Mapping[str, Floats]:
         sale = response.sale_rate(SURFACE, segment)
         click = bought = 0.0
         shares = np.zeros(3)
-        for weight, shown in _shown(arm, has_signal, told, now.accuracy):
-            no_click = no_sale = 1.0
-            for bias in POSITION_BIAS:
-                clicked = rate * bias * float(shown @ np.array(APPEAL))
-                no_click *= 1 - clicked * q * q
-                no_sale *= 1 - clicked * sale * q * q
-            click += weight * (1 - no_click)
-            bought += weight * (1 - no_sale)
-            shares += weight * shown
+        for shown, weight in _lists(arm, has_signal, told, now.accuracy).items():
+            appeal = sum(share * suit for share, suit in zip(shown, APPEAL, strict=True))
+            chances_ = [rate * bias * appeal * q * q for bias in POSITION_BIAS]
+            click += weight * (1 - prod(1 - chance for chance in chances_))
+            bought += weight * (1 - prod(1 - chance * sale for chance in chances_))
+            shares += weight * np.array(shown)
         found["seen"][number] = 1 - (1 - q) ** _PLACES
         found["click"][number], found["sale"][number] = click, bought
         found["contextual"][number] = told
@@ -85,19 +83,22 @@ def chances(now: Conditions, mood: float) -> Mapping[str, Floats]:
     return {**found, "suits": suits, "kept": np.where(_IS_TREATED, kept, 1.0)}
 
 
-def _shown(arm: Arm, has_signal: bool, told: float, accuracy: float) -> Iterator[tuple[float, Floats]]:
-    """Yield the lists that people see: how likely, and the chances of a place to show what suits how."""
-    for taste, need in product(range(TASTES), range(TASTES)):
+@lru_cache(maxsize=256)
+def _lists(arm: Arm, has_signal: bool, told: float, accuracy: float) -> Mapping[tuple[float, ...], float]:
+    """Return the lists that people see: the chances of a place to show what suits how, and how likely they are."""
+    lists: dict[tuple[float, ...], float] = {}
+    for taste, need, is_told in product(range(TASTES), range(TASTES), (False, True)):
         weight = (1 / (TASTES - 1) if need != taste else 0.0) if has_signal else float(need == taste)
-        for is_told in (False, True):
-            share = weight / TASTES * (told if is_told else 1 - told)
-            if not share:
-                continue
-            target = response.aim(arm, taste, need if is_told else None)
-            shown = np.zeros(3)
-            for category in range(TASTES):
-                shown[response.suits(category, need, taste)] += response.probability(target, accuracy, category)
-            yield share, shown
+        weight *= (told if is_told else 1 - told) / TASTES
+        if not weight:
+            continue
+        target = response.aim(arm, taste, need if is_told else None)
+        shown = [0.0] * 3
+        for category in range(TASTES):
+            shown[response.suits(category, need, taste)] += response.probability(target, accuracy, category)
+        key = tuple(round(share, 9) for share in shown)
+        lists[key] = lists.get(key, 0.0) + weight
+    return lists
 
 
 def minutes(

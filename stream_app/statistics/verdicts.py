@@ -29,11 +29,11 @@ class Verdict(msgspec.Struct, frozen=True):
     """One thing said of a surface at `at_ms`: that it holds from there on (`is_open`), or no longer does.
 
     `since_ms` is when it most likely began (the change point), `opened_ms` when it was first said. `size` is the share
-    of the ratio of the arms that is lost (0.4 = 40 % less than is normal, below 0 more) with its 95 % interval; of a
-    mismatch the share of sessions missing, of context the share of contextual decisions, of site-wide and traffic the
-    share of clicks or people expected; None where nothing is measured. `log_evidence` is what was reached when it was
-    opened, or by the recovery when closed, and `log_threshold` what had to be. `contributors` are the strata that add
-    most to the evidence, the largest first. `words` is one sentence for people.
+    of what is normal that is lost (0.4 = 40 % less) with its 95 % interval: of the ratio of the arms' rates, of
+    sessions or impressions of one arm against the other, of the odds of a contextual decision, of the clicks or people
+    expected; None where nothing is measured. `log_evidence` is what was reached when it was opened, or by the recovery
+    when closed, and `log_threshold` what had to be. `contributors` are the strata that add most to the evidence of a
+    drop of clicks, the largest first. `words` is one sentence for people.
     """
 
     surface: str

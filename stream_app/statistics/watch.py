@@ -160,7 +160,9 @@ def observe(policy: Policy, watched: Watched, minute: Minute) -> tuple[Watched, 
         told = msgspec.structs.replace(watched, last_ms=at_ms, began_ms=began_ms, paused="incomplete")
         return told, ()
     rules = _rules(policy)
-    series = dict(watched.series) or {name: _begun(name, rules[name], at_ms + policy.settle_ms) for name in rules}
+    series = {
+        name: watched.series.get(name) or _begun(name, rules[name], began_ms + policy.settle_ms) for name in rules
+    }
     for name in rules:
         if name not in _ABSOLUTE:
             series[name] = refreshed(series[name], rules[name], at_ms, began_ms)
