@@ -44,8 +44,8 @@ IMPATIENT: Final = {
     "LYNCEUS_VERDICTS__SETTLE_S": "3300",
     "LYNCEUS_VERDICTS__SURFACES": "5",
 }
-"""Where counting begins with us: nobody is minutes late here, nobody watches for a day before something happens, and one
-false alarm a day is nothing to who watches for an hour."""
+"""Where counting begins with us: nobody is minutes late here, nobody watches for a day before something happens, and
+one false alarm a day is nothing to who watches for an hour."""
 
 
 class Progressed(NamedTuple):

@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream_app import verdicts
 from stream_app.child import free_port
-from stream_app.core.cells import guard_key
+from stream_app.core.cells import HEAD, guard_key, partition_key, unpack_head
+from stream_app.core.panes import Watermark
 from stream_app.serving.refresher import clock_ms
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.statistics.series import MINUTE_MS
@@ -33,6 +34,14 @@ def settings(redis_url: str) -> Settings:
     return settings_of(redis_url).model_copy(update={"kafka": nowhere})
 
 
+def is_judged(answer: Any, settings: Settings) -> bool:
+    """Say whether everything that is sealed was judged: after that, nothing moves."""
+    with redis_client.Redis.from_url(settings.redis.url) as client:
+        packed: Any = client.hget(partition_key(settings.app, settings.kafka.events_topic, 0), HEAD)
+    sealed_ms = Watermark(10_000, 300_000, unpack_head(packed).newest_ms).sealed_before_ms
+    return [sealed_ms - sealed_ms % MINUTE_MS] == [each["until_ms"] for each in answer["watch"]["surfaces"]]
+
+
 async def until(session: Any, is_so: Any) -> Any:
     """Return what `/v1/verdicts` answers once it is so."""
     async with asyncio.timeout(30):
@@ -44,7 +53,7 @@ async def until(session: Any, is_so: Any) -> Any:
 async def test_the_same_is_said_everywhere(settings: Settings) -> None:
     """With Kafka down: one verdict is open, it waits for Kafka, and everything is served."""
     async with serving(settings) as session:
-        said = await until(session, lambda answer: answer["watch"]["surfaces"] and not answer["watch"]["is_publishing"])
+        said = await until(session, lambda answer: not answer["watch"]["is_publishing"] and is_judged(answer, settings))
         (watched,) = said["watch"]["surfaces"]
         ready = (await session.get("/readyz")).status
         guard = json.loads(await (await session.get("/v1/guard/home.hero")).read())
