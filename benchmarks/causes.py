@@ -142,7 +142,7 @@ def show(told: list[dict[str, object]]) -> None:
     for row in told:
         counts: dict[str, int] = row["said"]  # type: ignore[assignment]  # as above
         cells = [f"**{counts.get(c, 0)}**" if c == row["expected"] else str(counts.get(c, "")) for c in causes]
-        late = "" if row["expected"] == "ok" else f"{row['median minutes']}, {row['p90 minutes']}"
+        late = "" if row["expected"] == "ok" else f"{row['median minutes']:g}, {row['p90 minutes']}"
         print(
             f"| {row['scenario']} | " + " | ".join(cells) + f" | {row['right']:.0%} | {row['false pages']} | {late} |"
         )
