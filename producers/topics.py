@@ -48,6 +48,8 @@ def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
             "replication_factor": settings.replication,
             "configs": {"cleanup.policy": "compact"},
         },
+        # A few a month: one partition keeps those of all surfaces in order.
+        settings.verdicts_topic: {"num_partitions": 1, "replication_factor": settings.replication},
     }
     with _administration(settings) as admin:
         try:

@@ -383,6 +383,7 @@ def context(surface: str | None, window: str | None, as_json: bool) -> None:
 
 main.add_command(watch_commands.plan)
 main.add_command(watch_commands.backtest)
+main.add_command(watch_commands.verdicts)
 
 
 @main.command("input")

@@ -33,10 +33,11 @@ from stream_app.stack import Stack
 AHEAD_RECORDS: Final = 20_000
 """How far a replay may run ahead of the worker: well within what the mock cluster keeps."""
 OPENING_MS: Final = 3_600_000
-OPENING_EVENTS: Final = 30_000
+OPENING_EVENTS: Final = 60_000
+"""The shop has been open for an hour, so that the wall has a chart and the watch knows what is normal; with less
+traffic than from now on."""
 ARMS: Final[dict[Arm, float]] = {"personalized": 0.4, "context_blind": 0.3, "holdout": 0.3}
 """As few people as there are here: with a holdout of a tenth, as one would have it, its line would be mostly chance."""
-"""The shop has been open for an hour, so that the wall has a chart to show; with less traffic than from now on."""
 SCENARIO_AFTER_S: Final = 20
 
 

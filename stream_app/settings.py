@@ -42,6 +42,7 @@ class KafkaSettings(_Group):
     dead_letters_topic: Topic = "lynceus.dead-letters"
     late_topic: Topic = "lynceus.late"
     inputs_topic: Topic = "lynceus.inputs"
+    verdicts_topic: Topic = "lynceus.verdicts"
     partitions: Annotated[int, Field(ge=1, le=4096)] = 8
     replication: Annotated[int, Field(ge=1, le=7)] = 1
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
@@ -76,6 +77,14 @@ class KafkaSettings(_Group):
     def _is_its_own(cls, topic: str, info: ValidationInfo) -> str:
         if topic in (info.data.get(name) for name in ("events_topic", "dead_letters_topic", "late_topic")):
             raise ValueError("this topic has a purpose already; inputs need one of their own, which is compacted")
+        return topic
+
+    @field_validator("verdicts_topic")
+    @classmethod
+    def _is_for_verdicts(cls, topic: str, info: ValidationInfo) -> str:
+        taken = ("events_topic", "dead_letters_topic", "late_topic", "inputs_topic")
+        if topic in (info.data.get(name) for name in taken):
+            raise ValueError("this topic has a purpose already; verdicts need one of their own")
         return topic
 
     @field_validator("username", "password")
@@ -155,6 +164,39 @@ class ServerSettings(_Group):
     refresh_interval_s: Annotated[float, Field(ge=0.1, le=10)] = 0.5
     title: str = Field("production", max_length=60)
     behind_proxy: bool = Field(False, description="allow a non-loopback bind; something in front authenticates")
+
+
+class VerdictsSettings(_Group):
+    """What is asked of the watch over personalization; all servers of an app must have the same."""
+
+    budget_a_year: float = Field(1.0, gt=0, le=100_000, description="false alarms of drops, over all surfaces")
+    notices_a_year: float = Field(12.0, gt=0, le=100_000, description="false findings of every other kind")
+    margin: float = Field(0.05, ge=0, lt=1, description="how far the lift may breathe without an incident")
+    shares: str = Field("", description="promised to the arms, e.g. personalized=0.9,holdout=0.1")
+    srm_alpha: float = Field(0.001, gt=0, lt=1, description="chance a day of a mismatch where there is none")
+    settle_s: int = Field(86_400, ge=0, le=28 * 86_400, description="nothing is said of a surface before")
+    surfaces: int = Field(20, ge=1, le=100, description="that are watched: they share the budget")
+    history: int = Field(500, ge=1, le=10_000, description="verdicts that are remembered")
+
+    @field_validator("shares")
+    @classmethod
+    def _are_shares(cls, shares: str) -> str:
+        parts = [part.partition("=") for part in _parts(shares)]
+        try:
+            amounts = [float(amount) for _, _, amount in parts]
+        except ValueError:
+            amounts = [-1.0]
+        arms = [arm.strip() for arm, _, _ in parts]
+        is_good = all(0 < amount <= 1 for amount in amounts) and all(arms) and len(set(arms)) == len(arms) != 1
+        if not is_good or (amounts and abs(sum(amounts) - 1) > 1e-6):
+            raise ValueError("shares are arm=share of two arms or more, separated by commas, and add up to 1")
+        return shares
+
+    @property
+    def promised(self) -> Mapping[str, float]:
+        """`shares`, by arm."""
+        parts = (part.partition("=") for part in _parts(self.shares))
+        return {arm.strip(): float(amount) for arm, _, amount in parts}
 
 
 class CollectorSettings(_Group):
@@ -237,6 +279,7 @@ class Settings(BaseSettings):
     counting: CountingSettings = CountingSettings()
     worker: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
+    verdicts: VerdictsSettings = VerdictsSettings()
     collector: CollectorSettings = CollectorSettings()
     decisions: DecisionsSettings = DecisionsSettings()
 

@@ -38,6 +38,14 @@ from stream_app.settings import KafkaSettings, RedisSettings, Settings
 
 STALLED_S: Final = 60.0
 STARTED_S: Final = 60.0
+IMPATIENT: Final = {
+    "LYNCEUS_COUNTING__LATENESS_S": "10",
+    "LYNCEUS_VERDICTS__BUDGET_A_YEAR": "365",
+    "LYNCEUS_VERDICTS__SETTLE_S": "3300",
+    "LYNCEUS_VERDICTS__SURFACES": "5",
+}
+"""Where counting begins with us: nobody is minutes late here, nobody watches for a day before something happens, and
+one false alarm a day is nothing to who watches for an hour."""
 
 
 class Progressed(NamedTuple):
@@ -88,6 +96,8 @@ class Stack:
         self._open.callback(shutil.rmtree, folder, ignore_errors=True)
         self._start_kafka(environ)
         if "LYNCEUS_REDIS__URL" not in environ:
+            for name, value in IMPATIENT.items():
+                environ.setdefault(name, value)
             environ["LYNCEUS_REDIS__URL"] = self._open.enter_context(RedisServer()).url
         self.settings = configuration.load(environ)
         server = self.settings.server
@@ -113,7 +123,7 @@ class Stack:
             self._prepare_kafka(configuration.load(environ).kafka)
             return
         kafka = KafkaSettings()
-        single = (kafka.dead_letters_topic, kafka.late_topic, kafka.inputs_topic)
+        single = (kafka.dead_letters_topic, kafka.late_topic, kafka.inputs_topic, kafka.verdicts_topic)
         mock = MockKafka({kafka.events_topic: kafka.partitions, **dict.fromkeys(single, 1)})
         environ["LYNCEUS_KAFKA__BOOTSTRAP"] = self._open.enter_context(mock).bootstrap
         environ["LYNCEUS_KAFKA__API_VERSION"] = KAFKA_API_VERSION

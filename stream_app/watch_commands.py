@@ -1,5 +1,6 @@
-"""The commands about the watch that ask nothing of a running one: `lynceus plan`, `lynceus backtest`."""
+"""The commands about the watch: what it says, what it would have said, and what it can see."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,15 @@ def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -
     found = backtest_report.ran(settings, file, topic, backtest_report.policy_of(told))
     show = backtest_report.as_json if as_json else backtest_report.as_table
     click.echo(show(str(file or topic), *found))
+
+
+@click.command()
+@click.option("--surface", metavar="VALUE", help="Of this surface only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/verdicts answers.")
+def verdicts(surface: str | None, as_json: bool) -> None:
+    """Say whether personalization helps, since when not and why; and what was said before."""
+    settings = configuration.load()
+    telemetry.configure(settings.log_format, settings.log_level)
+    from stream_app import verdicts as saying
+
+    click.echo(asyncio.run(saying.answered(settings, surface, as_json=as_json)))

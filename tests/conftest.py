@@ -153,6 +153,7 @@ def mock_kafka() -> Iterator[MockKafka]:
         defaults.dead_letters_topic: 1,
         defaults.late_topic: 1,
         defaults.inputs_topic: 1,
+        defaults.verdicts_topic: 1,
     }
     try:
         cluster = MockKafka(topics)
@@ -178,6 +179,7 @@ def kafka_settings(kafka_bootstrap: str) -> KafkaSettings:
         dead_letters_topic=f"{run}.dead-letters",
         late_topic=f"{run}.late",
         inputs_topic=f"{run}.inputs",
+        verdicts_topic=f"{run}.verdicts",
     )
 
 

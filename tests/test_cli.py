@@ -140,6 +140,7 @@ def test_topics_are_created_once(kafka_settings: KafkaSettings, tmp_path: Path) 
         kafka_settings.dead_letters_topic,
         kafka_settings.late_topic,
         kafka_settings.inputs_topic,
+        kafka_settings.verdicts_topic,
     )
     assert [(0, f"created {', '.join(wanted)}\n", ""), (0, "all topics are there\n", "")] == [ran[:3] for ran in said]
 

@@ -48,7 +48,8 @@ def ports() -> dict[str, str]:
 def own_servers() -> Iterator[dict[str, str]]:
     """Yield the settings of a Kafka and a Redis that outlive the demonstration."""
     topics = KafkaSettings()
-    wanted = {topics.events_topic: 8, topics.dead_letters_topic: 1, topics.late_topic: 1, topics.inputs_topic: 1}
+    single = (topics.dead_letters_topic, topics.late_topic, topics.inputs_topic, topics.verdicts_topic)
+    wanted = {topics.events_topic: 8, **dict.fromkeys(single, 1)}
     try:
         with MockKafka(wanted) as kafka, RedisServer() as redis:
             yield {

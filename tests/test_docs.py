@@ -86,7 +86,7 @@ def test_every_endpoint_is_documented() -> None:
     served = {resource.canonical for resource in app.router.resources()} - {"/", "/static/{name}"}
     server_table = section("Endpoints").partition("| worker | answers |")[0]
     rows = [line for line in server_table.splitlines() if line.startswith("| `/")]
-    documented = {path for row in rows for path in re.findall(r"`(/[\w/]+)`", row.rsplit(" | ", 1)[0])}
+    documented = {path for row in rows for path in re.findall(r"`(/[\w/{}]+)`", row.rsplit(" | ", 1)[0])}
     assert served == documented
 
 

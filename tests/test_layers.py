@@ -20,9 +20,10 @@ ROOMS = {
         "stream_app.core", "stream_app.metrics.catalogue", "faust", "aiokafka", "redis", "structlog",
         "prometheus_client", "xxhash",
     },
+    # The server brings verdicts to Kafka itself (aiokafka): nobody else is there who could.
     "stream_app/serving": {
         "stream_app.core", "stream_app.metrics", "stream_app.statistics", "stream_app.decisions.contract", "redis",
-        "aiohttp", "aiohttp_sse", "prometheus_client", "msgspec", "structlog",
+        "aiohttp", "aiohttp_sse", "aiokafka", "prometheus_client", "msgspec", "structlog",
     },
     # What other services import, or copy into their own tree: not even our settings.
     "stream_app/decisions": {"redis"},
@@ -34,7 +35,7 @@ ROOMS = {
     },
 }  # fmt: skip
 VENDORED = "stream_app/decisions"
-SHARED = {"stream_app.settings", "stream_app.telemetry", "stream_app.errors"}
+SHARED = {"stream_app.settings", "stream_app.telemetry", "stream_app.errors", "stream_app.connection"}
 PURE = ("stream_app/core", "stream_app/metrics", "stream_app/statistics", "stream_app/rendering")
 IMPURE_MODULES = {
     "asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "tempfile",

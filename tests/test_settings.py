@@ -83,11 +83,17 @@ def _said(environ: dict[str, str]) -> str:
         ("LYNCEUS_KAFKA__EVENTS_TOPIC", "a topic", "'a topic'"),
         ("LYNCEUS_KAFKA__DEAD_LETTERS_TOPIC", "lynceus.events", "would be read again"),
         ("LYNCEUS_KAFKA__LATE_TOPIC", "lynceus.events", "would be read again"),
+        ("LYNCEUS_KAFKA__VERDICTS_TOPIC", "lynceus.inputs", "has a purpose already"),
         ("LYNCEUS_REDIS__URL", "http://127.0.0.1", "begins with redis://"),
         ("LYNCEUS_REDIS__URL", "redis://127.0.0.1:port/0", "Port could not be cast"),
         ("LYNCEUS_REDIS__PASSWORD_FILE", "/nowhere/secret", "No such file or directory"),
         ("LYNCEUS_COUNTING__CURRENCY", "euro", "'euro'"),
         ("LYNCEUS_WORKER__METRICS_PORT", "65536", "less than or equal to 65535"),
+        ("LYNCEUS_VERDICTS__SHARES", "personalized=0.9,holdout=0.2", "add up to 1"),
+        ("LYNCEUS_VERDICTS__SHARES", "personalized=1", "two arms or more"),
+        ("LYNCEUS_VERDICTS__SHARES", "personalized=many,holdout=few", "arm=share"),
+        ("LYNCEUS_VERDICTS__BUDGET_A_YEAR", "0", "greater than 0"),
+        ("LYNCEUS_VERDICTS__MARGIN", "1", "less than 1"),
         ("LYNCEUS_SERVER__REFRESH_INTERVAL_S", "0", "greater than or equal to 0.1"),
         ("LYNCEUS_SERVER__BEHIND_PROXY", "perhaps", "valid boolean"),
     ],
@@ -144,3 +150,10 @@ def test_settings_do_not_change() -> None:
     for owner in (settings, settings.kafka):
         with pytest.raises(pydantic.ValidationError, match="frozen"):
             owner.__setattr__(next(iter(type(owner).model_fields)), "x")
+
+
+def test_shares_are_read_by_arm() -> None:
+    """What the arms were promised, and nothing where nothing was."""
+    shares = "personalized=0.8, context_blind=0.1,holdout=0.1"
+    promised = [load({"LYNCEUS_VERDICTS__SHARES": text}).verdicts.promised for text in (shares, "")]
+    assert [{"personalized": 0.8, "context_blind": 0.1, "holdout": 0.1}, {}] == promised

@@ -19,6 +19,17 @@ One more hash, `lynceus:{app}:inputs`, has what people told, whatever the partit
 JSON, and @change, a nonce, random at every write of one; @refused:<partition>, the offset of the last
 record of their topic that was set apart.
 
+What the server keeps lies under other names, `<app>:v1:`, of which none begins like those above; `<app>:v1:watch:` is
+what the watch over personalization knows, shared by all servers (serving/watch_store.py):
+
+    watch:<surface>:state  hash: `last`, start of the last minute that was judged (ms); `state`, the evidence, packed
+    watch:progress         hash: surface -> its `last`; who is in it is watched
+    watch:history          list: verdicts, JSON, the newest first, bounded
+    watch:outbox           list: verdicts that Kafka does not have yet, the oldest first, bounded
+    watch:sender           which server sends them now; expires
+    watch:tallies          hash: what has happened to the watch, counted
+    <surface>:guard        JSON: whether personalization may be relied on there; expires with the servers
+
 A field is part of the state only if the directory (p:, h:, d:, bp:, bh:) or the head (j:) says so; anything else is a
 leftover.
 """
@@ -103,6 +114,31 @@ def partition_key(app: str, topic: str, partition: int) -> str:
 def inputs_key(app: str) -> str:
     """Return the name of the hash of what people told."""
     return f"lynceus:{{{app}}}:inputs"
+
+
+class WatchKeys(NamedTuple):
+    """The names of what all servers know of the watch, surfaces apart."""
+
+    progress: str
+    history: str
+    outbox: str
+    sender: str
+    tallies: str
+
+
+def watch_keys(app: str) -> WatchKeys:
+    """Return the names of what the servers of an app share of the watch."""
+    return WatchKeys(*(f"{app}:v1:watch:{part}" for part in WatchKeys._fields))
+
+
+def watch_key(app: str, surface: str) -> str:
+    """Return the name of the hash of one surface's evidence; its ending keeps it apart from every guard."""
+    return f"{app}:v1:watch:{surface}:state"
+
+
+def guard_key(app: str, surface: str) -> str:
+    """Return the name of the string that says whether personalization may be relied on at a surface."""
+    return f"{app}:v1:{surface}:guard"
 
 
 def refused_field(partition: int) -> str:

@@ -14,9 +14,11 @@ from stream_app.serving import border
 from stream_app.serving.border import error_response, json_response
 from stream_app.serving.context import context
 from stream_app.serving.exporter import Exporter
-from stream_app.serving.queries import no_parameters, query, query_series
+from stream_app.serving.queries import no_parameters, once, query, query_series
 from stream_app.serving.stream import Stream
 from stream_app.serving.views import Meaning, View
+from stream_app.serving.vigil import GUARD_EXPIRES_MS
+from stream_app.serving.watch_view import Guard, guard_of, recorded
 
 STATIC: Final = Path(__file__).parent / "static"
 FRESH_MS: Final = 5_000
@@ -41,7 +43,9 @@ class Api:
         exporter: Exporter,
         clock: Callable[[], int],
         fresh_ms: int = FRESH_MS,
+        history: Callable[[], tuple[bytes, ...]] = tuple,
     ) -> None:
+        self._history = history
         self._current = current
         self._meaning = meaning
         self._stream = stream
@@ -59,6 +63,8 @@ class Api:
             ("/v1/query", self.query),
             ("/v1/context", self.context),
             ("/v1/series", self.series),
+            ("/v1/verdicts", self.verdicts),
+            ("/v1/guard/{surface}", self.guard),
             ("/v1/stream", self._stream.serve),
             ("/metrics", self.metrics),
             ("/livez", self.livez),
@@ -101,6 +107,22 @@ class Api:
     async def series(self, request: web.Request) -> web.StreamResponse:
         """Answer the last hour by minute."""
         return json_response(query_series(self._required(), self._meaning, request.query.items()))
+
+    async def verdicts(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is said of personalization: the watch, verdicts that are open, and those there were."""
+        asked = once(request.query.items(), ("surface",))
+        watch = self._required().snapshot.watch
+        return json_response(recorded(watch, self._history(), asked.get("surface")))
+
+    async def guard(self, request: web.Request) -> web.StreamResponse:
+        """Answer whether personalization may be relied on at a surface."""
+        no_parameters(request.query.items())
+        view, surface, now_ms = self._current(), request.match_info["surface"], self._clock()
+        is_old = view is None or view.is_stale or now_ms - view.snapshot.at_ms > max(self._fresh_ms, GUARD_EXPIRES_MS)
+        if view is None or is_old:
+            return json_response(Guard("unknown", "the store cannot be read", "not_enough", None, now_ms))
+        watched = next((each for each in view.snapshot.watch.surfaces if each.surface == surface), None)
+        return json_response(guard_of(watched, view.snapshot.at_ms))
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer the Prometheus page, made in a thread: streams must keep beating."""

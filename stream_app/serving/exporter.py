@@ -25,6 +25,7 @@ from stream_app.metrics.metric import Metric as Declared
 from stream_app.serving.snapshot import Snapshot, WindowView
 from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, largest, marginals
+from stream_app.serving.watch_exporter import watch_families
 from stream_app.statistics.lowering import lower
 
 VANISHES_AFTER: Final = 3
@@ -71,6 +72,7 @@ class ViewCollector(Collector):
             "windows": lambda view: self._windows(view, now_ms),
             "pipeline": lambda view: _pipeline(view.snapshot),
             "redis": lambda view: _redis(view.snapshot),
+            "watch": lambda view: watch_families(view.snapshot.watch),
         }
         for name, part in parts.items():
             began = perf_counter()

@@ -75,8 +75,8 @@ async def check_store(redis: "Redis", settings: RedisSettings) -> str | None:
     """
     url = printable(settings.url)
     try:
-        await _translated(_let_in(redis, settings), settings)
-        policy = (await _translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
+        await translated(_let_in(redis, settings), settings)
+        policy = (await translated(redis.config_get("maxmemory-policy"), settings)).get("maxmemory-policy", "")
     except StoreUnavailableError as error:
         raise LynceusError(
             f"Redis at {url} cannot be reached: {error}",
@@ -193,7 +193,7 @@ class Reader:
         pipe.hmget(self._inputs_key, [CHANGE])
         for partition in self._known:
             pipe.hmget(self._key(partition), META)
-        answers = await _translated(pipe.execute(raise_on_error=False), self._settings)
+        answers = await translated(pipe.execute(raise_on_error=False), self._settings)
         memory, scanned, changed, *states = answers
         # Where the inputs may not be read, none are told.
         change = None if isinstance(changed, ResponseError) else changed
@@ -207,7 +207,7 @@ class Reader:
         if change is None:
             return NO_INPUTS
         try:
-            fields = await _translated(self._redis.hgetall(self._inputs_key), self._settings)
+            fields = await translated(self._redis.hgetall(self._inputs_key), self._settings)
         except ResponseError:
             return NO_INPUTS
         return {id_: each for id_, each in read(fields).items() if isinstance(each, BusinessInput)}
@@ -234,7 +234,7 @@ class Reader:
             pipe = self._redis.pipeline(transaction=False)
             for partition, fields in wanted.items():
                 pipe.hmget(self._key(partition), [*META, *fields])
-            answers = await _translated(pipe.execute(raise_on_error=False), self._settings)
+            answers = await translated(pipe.execute(raise_on_error=False), self._settings)
             self._raise_first(answers)
             for (partition, fields), answer in zip(wanted.items(), answers, strict=True):
                 self._observe(attempts, faults, partition, answer, fields)
@@ -262,7 +262,7 @@ class Reader:
                 raise StoreUnavailableError(_reason(answer, self._settings)) from None
 
 
-async def _translated(call: Any, settings: RedisSettings) -> Any:
+async def translated(call: Any, settings: RedisSettings) -> Any:
     """Await a call of the Redis client; raise StoreUnavailableError where Redis is not to be had."""
     try:
         return await call

@@ -1,16 +1,19 @@
 """Keeps the View fresh: reads what changed, advances the windows, computes the next view, swaps it in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Any, Final, Protocol
 
 import structlog
 
+from stream_app.serving.partitions import PartitionState
 from stream_app.serving.reader import Reader, Reading, StoreUnavailableError
 from stream_app.serving.sums import Sums
 from stream_app.serving.throughput import Throughput
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
+from stream_app.serving.vigil import Vigil
+from stream_app.serving.watch_view import NO_WATCH
 from stream_app.serving.windows import Bin, Windows, bin_windows
 
 LONGEST_BACKOFF_S: Final = 5.0
@@ -42,7 +45,9 @@ class Refresher:
         subscriber: Subscriber,
         interval_s: float,
         clock: Callable[[], int] = clock_ms,
+        vigil: Vigil | None = None,
     ) -> None:
+        self._vigil = vigil
         self._reader = reader
         self._origin = origin
         self._meaning = meaning
@@ -93,7 +98,16 @@ class Refresher:
         self.view = view_or_none
         if view_or_none is not None:
             self._subscriber.publish(view_or_none)
+        if self._vigil is not None and view_or_none is not None and not view_or_none.is_stale:
+            await self._watch(self._vigil, view_or_none, reading.partitions)
         return not self._fault
+
+    async def _watch(self, vigil: Vigil, view: View, states: Sequence[PartitionState]) -> None:
+        """Let the watch go on; whatever happens to it, views are served."""
+        try:
+            await vigil.watch(self._windows, view, states, view.snapshot.at_ms)
+        except Exception as error:
+            vigil.failed(error)
 
     def _stale(self, reason: str, is_store_up: bool) -> View | None:
         return stale(self._fresh, reason, is_store_up, self._clock()) if self._fresh else None
@@ -119,6 +133,7 @@ class Refresher:
             at_ms,
             rate,
             reading.inputs,
+            self._vigil.view if self._vigil else NO_WATCH,
         )
 
     def _note(self, fault: str) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import Callable
 from importlib.metadata import version
+from secrets import token_hex
 from typing import Any, Final
 
 import structlog
@@ -13,13 +15,18 @@ from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN, WINDOWS
 from stream_app.serving.api import FRESH_MS, Api
 from stream_app.serving.border import LOOPBACK_NAMES
+from stream_app.serving.courier import Courier
 from stream_app.serving.exporter import Exporter, ViewCollector
 from stream_app.serving.publishing import Publisher
 from stream_app.serving.reader import Reader, check_store, connect
 from stream_app.serving.refresher import Refresher, clock_ms
 from stream_app.serving.stream import Stream
 from stream_app.serving.views import Meaning, Origin, View
-from stream_app.settings import ServerSettings, Settings, is_loopback
+from stream_app.serving.vigil import Vigil
+from stream_app.serving.watch_store import WatchStore
+from stream_app.settings import ServerSettings, Settings, VerdictsSettings, is_loopback
+from stream_app.statistics.verdicts import KPIS
+from stream_app.statistics.watch import Policy
 
 SHUTDOWN_S: Final = 2.0
 
@@ -37,7 +44,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str
         warning = await check_store(redis, settings.redis)
         if warning:
             log.warning(warning)
-        refresher, stream, app = _compose(settings, redis, allowed_hosts)
+        refresher, stream, app, courier = _compose(settings, redis, allowed_hosts)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
@@ -46,12 +53,13 @@ async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str
             log.info("serving", url=url)
             if on_ready:
                 on_ready(url)
-            publishing = _published(settings, redis, refresher, stop)
+            beside = [_published(settings, redis, refresher, stop), asyncio.create_task(courier.run())]
             try:
                 await refresher.run(stop)
             finally:
-                publishing.cancel()
-                await asyncio.wait([publishing])
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside, timeout=SHUTDOWN_S)
         finally:
             stream.close()
             await runner.cleanup()
@@ -86,9 +94,27 @@ def reader_of(settings: Settings, redis: Any) -> Reader:
     )
 
 
+def policy_of(settings: VerdictsSettings) -> Policy:
+    """Return what is asked of the watch. Its budget is for as many surfaces as there may be: none changes it."""
+    return Policy(
+        budget_a_year=settings.budget_a_year,
+        series=settings.surfaces * len(KPIS),
+        notices_a_year=settings.notices_a_year,
+        margin=settings.margin,
+        shares=settings.promised,
+        srm_alpha=settings.srm_alpha,
+        settle_ms=settings.settle_s * 1000,
+    )
+
+
+def watch_store_of(settings: Settings, redis: Any) -> WatchStore:
+    """Return what all servers of the settings' app share of the watch."""
+    return WatchStore(redis, settings.redis, settings.app, settings.verdicts.surfaces, settings.verdicts.history)
+
+
 def _compose(
     settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
-) -> tuple[Refresher, Stream, web.Application]:
+) -> tuple[Refresher, Stream, web.Application, Courier]:
     build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
     reader = reader_of(settings, redis)
 
@@ -96,11 +122,14 @@ def _compose(
         return refresher.view
 
     stream = Stream(build, current, clock_ms)
-    refresher = Refresher(reader, Origin(build, server.title), meaning, stream, server.refresh_interval_s)
+    shared = watch_store_of(settings, redis)
+    courier = Courier(shared, settings.kafka, f"{socket.gethostname()}-{token_hex(8)}")
+    vigil = Vigil(shared, policy_of(settings.verdicts), meaning, settings.verdicts.surfaces, courier)
+    refresher = Refresher(reader, Origin(build, server.title), meaning, stream, server.refresh_interval_s, vigil=vigil)
     collector = ViewCollector(current, meaning, settings.counting.currency, build, clock_ms)
     fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
-    api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms)
-    return refresher, stream, api.application(allowed_hosts)
+    api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms, lambda: vigil.history)
+    return refresher, stream, api.application(allowed_hosts), courier
 
 
 def _published(settings: Settings, redis: Any, refresher: Refresher, stop: asyncio.Event) -> asyncio.Task[None]:

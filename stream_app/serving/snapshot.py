@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from stream_app.serving.watch_view import NO_WATCH, WatchView
 from stream_app.statistics.estimates import Estimate
 
 State = Literal["live", "idle", "behind", "lost", "absent"]
@@ -130,6 +131,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     windows: dict[str, WindowView]
     series: Series
     pipeline: Pipeline
+    watch: WatchView = NO_WATCH
 
 
 encode = msgspec.json.Encoder().encode

@@ -140,6 +140,13 @@ class Sums(Generic[Key]):
                     self._settle(bands)
         self._settle(bands)
 
+    def rows(self, low: int, high: int) -> Iterator[tuple[Key, Sequence[int]]]:
+        """Yield the rows of all partitions' panes that begin in `[low, high)`."""
+        for tiers in self._partitions.values():
+            for start in _starts(tiers.panes, low, high, PANE_MS):
+                for number, tally in cells.unpack_rows(tiers.panes[start]).items():
+                    yield self._key_of(tiers.slices, number), tally
+
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _lay(self, end_ms: int) -> None:

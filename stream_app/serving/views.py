@@ -27,6 +27,7 @@ from stream_app.serving.snapshot import (
     encode,
 )
 from stream_app.serving.sums import ALL, Sums
+from stream_app.serving.watch_view import NO_WATCH, WatchView
 from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
 from stream_app.statistics.contrasts import CONTRASTED, contrast
 from stream_app.statistics.estimates import Estimate
@@ -148,6 +149,7 @@ def build_view(
     at_ms: int,
     events_per_second: float,
     inputs: Inputs = NO_INPUTS,
+    watch: WatchView = NO_WATCH,
 ) -> View:
     """Compute the view of `windows` and `bins`, which were advanced to the end that belongs to `newest`."""
     watermark = Watermark(meaning.out_of_orderness_ms, meaning.lateness_ms, newest)
@@ -175,6 +177,7 @@ def build_view(
         },
         series=series(meaning, steps, since, ALL, windows.end_ms),
         pipeline=_pipeline(states, store, at_ms, events_per_second),
+        watch=watch,
     )
     view = _rendered(snapshot, totals, pairs, steps, since, {name: bins.totals(name) for name in names})
     return view._replace(gap_ms=health.gap_ms(states), rekeyed_ms=health.rekeyed_ms(states), inputs=inputs)

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from stream_app import connection
 from stream_app.core import cells as layout
 from stream_app.core import codec
 from stream_app.core.codec import Rejected
@@ -27,7 +28,7 @@ from stream_app.core.events import AnyInput
 from stream_app.core.inputs import MOST_INPUTS, fault_of, rank, read
 from stream_app.core.processor import SetApart
 from stream_app.settings import KafkaSettings
-from stream_app.worker import broker, scripts
+from stream_app.worker import scripts
 from stream_app.worker.agents import Kept, Send, kept_of
 from stream_app.worker.instruments import Instruments
 
@@ -154,10 +155,10 @@ class Following:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             isolation_level=self._kafka.isolation,
-            **broker.client_options(self._kafka),
+            **connection.client_options(self._kafka),
         )
         try:
-            with broker.quiet():
+            with connection.quiet():
                 async with asyncio.timeout(self._kafka.connect_timeout_s):
                     await consumer.start()
             await self._wait_for_topic(consumer)

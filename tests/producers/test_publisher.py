@@ -199,6 +199,7 @@ def test_topics_are_created_once_and_stamped_by_the_broker(kafka_settings: Kafka
         kafka_settings.dead_letters_topic,
         kafka_settings.late_topic,
         kafka_settings.inputs_topic,
+        kafka_settings.verdicts_topic,
     )
     assert (created, again) == (topics, ())
     assert (partitions, record.timestamp_type) == (8, 1)

@@ -133,6 +133,63 @@ def partitions(states: str, at_ms: int) -> list[Json]:
     ]
 
 
+def meters(ctr: float, is_active: bool = False) -> list[Json]:
+    """Return how far the three rates are on the way to an alarm at 17.3."""
+    evidence = {"ctr": ctr, "conversion": 0.4, "relevance": 0.0}
+    return [
+        {"kpi": kpi, "log_evidence": found, "log_threshold": 17.3, "is_active": is_active and kpi == "ctr"}
+        for kpi, found in evidence.items()
+    ]
+
+
+def verdict(surface: str, cause: str, since_ms: int, kpi: str = "ctr", lost: float | None = None) -> Json:
+    """Return a verdict that is open."""
+    size = None if lost is None else {"value": lost, "low": lost - 0.1, "high": lost + 0.1, "n": 900}
+    return {
+        "surface": surface,
+        "kpi": kpi,
+        "cause": cause,
+        "is_open": True,
+        "since_ms": since_ms,
+        "opened_ms": since_ms,
+        "at_ms": since_ms,
+        "size": size,
+        "log_evidence": 17.4,
+        "log_threshold": 17.3,
+        "contributors": [["device=phone", 9.1]],
+        "words": "One sentence for people.",
+    }
+
+
+def surface_watch(surface: str, ctr: float = 0.7, paused: str = "", open_: Json | None = None) -> Json:
+    """Return one surface that is watched."""
+    return {
+        "surface": surface,
+        "until_ms": 0,
+        "paused": paused,
+        "cause": open_["cause"] if open_ else "ok",
+        "words": open_["words"] if open_ else "",
+        "mismatch_p_value": 1.0,
+        "meters": meters(ctr, bool(open_) and open_["kpi"] == "ctr" and open_["cause"] == "drop"),  # type: ignore[index]
+        "open": [open_] if open_ else [],
+    }
+
+
+def watch(*surfaces: Json, **changes: Any) -> Json:
+    """Return the watch over these surfaces."""
+    calm: Json = {
+        "surfaces": list(surfaces),
+        "held_because": "",
+        "unwatched": 0,
+        "verdicts": 0,
+        "waiting": 0,
+        "unsent": 0,
+        "gone_minutes": 0,
+        "is_publishing": True,
+    }
+    return calm | changes
+
+
 def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
     """Return a whole snapshot with `counts` in each window of `lengths`, and `minutes` points of series.
 
@@ -193,6 +250,7 @@ def snapshot(at_ms: int, counts: Counts | None = None, **changes: Any) -> Json:
             "workers": ["host-0", "host-1"],
             "partitions": partitions(states, at_ms),
         },
+        "watch": watch(*(surface_watch(name) for name in (counts or {}))),
     }
     return full | changes
 
@@ -217,8 +275,23 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def at_drop() -> Json:
+    """Return a watch in which one surface is in alarm, one near it, one paused and one young."""
+    now = now_ms()
+    dropped = verdict("home.hero", "drop", now - 14 * MINUTE_MS, lost=0.4)
+    young = verdict("email.weekly", "not_enough", now - MINUTE_MS, "surface")
+    return watch(
+        surface_watch("home.hero", 0.0, open_=dropped),
+        surface_watch("search.results", 11.2),
+        surface_watch("product.similar.items", paused="mismatch"),
+        surface_watch("email.weekly", 0.0, open_=young),
+        surface_watch("cart.also.bought"),
+    )
+
+
 STATES: dict[str, Callable[[], dict[str, Any]]] = {
     "full": lambda: snapshot(now_ms(), COUNTS, minutes=60, maturity=0.41),
+    "drop": lambda: snapshot(now_ms(), COUNTS, minutes=60, watch=at_drop()),
     "trouble": lambda: snapshot(now_ms(), COUNTS, minutes=60, **TROUBLE),
     "first minute": lambda: snapshot(now_ms(), {"home.hero": {"personalized": (12, 1), "holdout": (1, 0)}}, minutes=1),
     "empty": lambda: snapshot(now_ms()),
@@ -234,6 +307,19 @@ STATES: dict[str, Callable[[], dict[str, Any]]] = {
         title="a shop with quite a long name, production",
         incomplete_because=[f"partition {k} is 12,345,678 records behind" for k in range(20)],
         complete=False,
+        watch=watch(
+            *(
+                surface_watch(
+                    f"a.very.long.name.of.a.surface.{k}",
+                    open_=verdict(f"a.very.long.name.of.a.surface.{k}", "mismatch", now_ms(), "surface"),
+                )
+                for k in range(20)
+            ),
+            held_because="partition 3 has no owner",
+            waiting=1_000,
+            unwatched=20,
+            is_publishing=False,
+        ),
     ),
 }
 

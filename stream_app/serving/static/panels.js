@@ -308,3 +308,27 @@ export function drawAlerts(row, found) {
   }
 }
 
+const METERS = 4;
+
+/** The evidence meters: how close the watch over each surface is to an alarm; the most urgent, where not all fit. */
+export function drawWatch(card, { meters, words }) {
+  card.hidden = meters.length === 0;
+  const shown = meters.slice(0, METERS);
+  const rest = meters.length - shown.length;
+  say(card.querySelector("h2"), rest ? `${words}, ${rest} not shown` : words);
+  card.querySelector("ul").replaceChildren(...shown.map(meterRow));
+}
+
+function meterRow({ surface, share, state, words, title }) {
+  const row = make("li");
+  Object.assign(row.dataset, { surface, state, share });
+  row.title = `${surface}: ${title}`;
+  const line = row.appendChild(make("div", "line"));
+  line.append(make("span", "where", surface), make("span", `state ${state}`, words));
+  const track = row.appendChild(make("div", "track"));
+  track.setAttribute("role", "meter");
+  track.setAttribute("aria-label", `evidence of a drop on ${surface}`);
+  Object.assign(track, { ariaValueMin: "0", ariaValueMax: "100", ariaValueNow: String(Math.round(share * 100)) });
+  track.appendChild(make("div", `fill ${state}`)).style.width = `${share * 100}%`;
+  return row;
+}

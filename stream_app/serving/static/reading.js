@@ -1,6 +1,6 @@
 // What a snapshot says. Pure: every function here takes a snapshot (see GET /v1/view) and returns plain values.
 
-import { count, windowName } from "./format.js";
+import { count, fixed, minuteOfDay, windowName, withUnit } from "./format.js";
 
 export const ALL = "all";
 export const DEFAULT_WINDOW = "5m";
@@ -108,7 +108,7 @@ export function trust(snapshot, window) {
 /** What is wrong, worst first, each said once. */
 export function alerts(snapshot, chosen, surface) {
   const { pipeline } = snapshot;
-  const found = [];
+  const found = watchAlerts(snapshot);
   const reasons = snapshot.incomplete_because;
   if (!pipeline.redis.up && !reasons.some((text) => text.includes("Redis"))) {
     found.push({ level: "bad", text: "Redis is down: figures stand still" });
@@ -128,6 +128,68 @@ export function alerts(snapshot, chosen, surface) {
     found.push({ level: "warn", text });
   }
   return [...found.filter(({ level }) => level === "bad"), ...found.filter(({ level }) => level === "warn")];
+}
+
+/** What the watch says of a surface, by the cause of its verdict: how bad it is, and in a word or two. */
+const CAUSES = {
+  drop: { level: "bad", word: "drop", text: "personalization dropped" },
+  context: { level: "bad", word: "no context", text: "context does not arrive" },
+  instrumentation: { level: "bad", word: "tracking", text: "tracking is broken" },
+  mismatch: { level: "bad", word: "shares off", text: "the arms do not have their shares" },
+  site_wide: { level: "warn", word: "site-wide", text: "the whole site changed, not personalization" },
+  traffic: { level: "warn", word: "traffic", text: "traffic changed" },
+};
+const OF = { ctr: "CTR", conversion: "conversion", relevance: "relevance" };
+
+/** The verdicts that are open, and what keeps the watch from its work. */
+function watchAlerts({ watch, incomplete_because: reasons }) {
+  const found = [];
+  const said = new Set();
+  for (const { open } of watch.surfaces) {
+    for (const { surface, kpi, cause, size, since_ms: since } of open) {
+      const known = CAUSES[cause];
+      if (!known) continue; // not enough is known yet: the meter says so
+      const once = `${cause === "drop" ? kpi : cause} ${surface}`; // one cause may explain the fall of several rates
+      if (said.has(once)) continue;
+      said.add(once);
+      const lost = cause === "drop" && size ? ` by ${withUnit(fixed(size.value * 100, 0), "%")}` : "";
+      const what = OF[kpi] && cause === "drop" ? ` (${OF[kpi]}${lost})` : "";
+      found.push({ level: known.level, text: `${surface}: ${known.text}${what} since ${minuteOfDay(since)}` });
+    }
+  }
+  const why = watch.held_because;
+  if (why && watch.surfaces.length && !reasons.some((text) => why.includes(text) || text.includes(why))) {
+    found.push({ level: "warn", text: `the watch stands still: ${why}` });
+  }
+  if (watch.waiting && !watch.is_publishing) found.push({ level: "warn", text: `${count(watch.waiting)} verdicts wait for Kafka` });
+  if (watch.unwatched) found.push({ level: "warn", text: `${count(watch.unwatched)} surfaces are not watched` });
+  return found;
+}
+
+/** How far the evidence of a surface is on the way to an alarm, the rate that is furthest, and what to call it. */
+export function meterOf({ surface, cause, paused, meters, words }) {
+  const way = ({ log_evidence: evidence, log_threshold: threshold }) => Math.min(1, Math.max(0, evidence / threshold));
+  const share = Math.max(0, ...meters.map((meter) => (meter.is_active ? 1 : way(meter))));
+  const said = meters.map(({ kpi, log_evidence: e, log_threshold: t }) => `${OF[kpi] ?? kpi} ${fixed(e, 1)} of ${fixed(t, 1)}`);
+  const title = [words, paused && `paused: ${paused}`, `evidence: ${said.join(", ")}`].filter(Boolean).join("; ");
+  const percent = withUnit(fixed(Math.floor(share * 100), 0), "%");
+  const as = (state, words) => ({ surface, share, state, words, title });
+  const known = CAUSES[cause];
+  if (known) return as(known.level === "bad" ? "alarm" : "notice", `${known.level === "bad" ? "✕" : "!"} ${known.word}`);
+  if (paused) return as("paused", "– paused");
+  if (cause === "not_enough") return as("learning", "○ learning");
+  return share < 0.5 ? as("calm", `● calm ${percent}`) : as("rising", `▲ rising ${percent}`);
+}
+
+const URGENCY = ["alarm", "notice", "rising", "paused", "learning", "calm"];
+
+/** The meters of the surfaces, the most urgent first, and one line about all of them. */
+export function watchOf({ surfaces }, chosen) {
+  const of = surfaces.filter(({ surface }) => chosen === ALL || surface === chosen).map(meterOf);
+  of.sort((a, b) => URGENCY.indexOf(a.state) - URGENCY.indexOf(b.state) || b.share - a.share || (a.surface < b.surface ? -1 : 1));
+  const calm = of.filter(({ state }) => state === "calm").length;
+  const words = { 0: "none is calm", [of.length]: of.length === 1 ? "calm" : `all ${of.length} surfaces calm` }[calm];
+  return { meters: of, words: `Watch against drops: ${words ?? `${calm} of ${of.length} surfaces calm`}` };
 }
 
 /** How long a window's end may lie behind the clock before its numbers are old. */

@@ -8,8 +8,8 @@
 import { Trend, spanMinutes } from "./charts.js";
 import { Feed } from "./feed.js";
 import { duration, minuteOfDay, moment, timeOfDay, windowName } from "./format.js";
-import { Tiles, drawAlerts, drawArms, drawPipeline, say } from "./panels.js";
-import { ALL, ARMS, DEFAULT_WINDOW, alerts, chooseWindow, patienceMs, surfaceNames, trust, windowNames } from "./reading.js";
+import { Tiles, drawAlerts, drawArms, drawPipeline, drawWatch, say } from "./panels.js";
+import { ALL, ARMS, DEFAULT_WINDOW, alerts, chooseWindow, patienceMs, surfaceNames, trust, watchOf, windowNames } from "./reading.js";
 
 const SILENCE_S = 15;
 const AGE_WORTH_SAYING_MS = 60_000;
@@ -106,6 +106,7 @@ function renderFigures() {
   element("trust").hidden = drawnAsOld; // what was complete then says nothing about now
   element("trust").dataset.state = state;
   say(element("trust"), words);
+  drawWatch(element("watch"), watchOf(snapshot.watch, surface));
   renderTrend();
 }
 

@@ -1,0 +1,110 @@
+"""Sealed minutes: only what cannot change any more is given out, and all of it."""
+
+import pytest
+
+from stream_app.core.panes import PANE_MS
+from stream_app.core.slices import Slice
+from stream_app.metrics.catalogue import INDEX
+from stream_app.serving import minutes
+from stream_app.serving.minutes import Held, Sealed
+from stream_app.serving.partitions import PartitionState
+from stream_app.statistics.series import MINUTE_MS
+from tests.serving.stored import HOLDOUT, HOME, NOW_MS
+from tests.serving.viewing import live
+from tests.serving.watching import START_MS, Count, minute, scene
+
+PANE_NOW = NOW_MS - NOW_MS % PANE_MS
+SEALED = PANE_NOW - 310_000
+OTHERWISE = PANE_NOW - 20 * MINUTE_MS
+
+
+def sealed(*states: PartitionState) -> Sealed:
+    return minutes.sealed(states, 10_000, 300_000, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (live(1, NOW_MS), Sealed(SEALED)),
+        (live(1, OTHERWISE, lag=5), Sealed(OTHERWISE - 310_000, "partition 1 is behind")),
+        (live(1, OTHERWISE), Sealed(SEALED)),
+        (live(1, 0), Sealed(SEALED)),
+        (live(1, OTHERWISE, at_ms=NOW_MS - 60_000), Sealed(OTHERWISE - 310_000, "partition 1 has no owner")),
+        (PartitionState(1), Sealed(0, "partition 1 has never been claimed")),
+        (live(1, NOW_MS, replay_to=500), Sealed(0, "partition 1 is counted anew")),
+        (live(1, NOW_MS)._replace(fault="torn"), Sealed(0, "partition 1 torn")),
+    ],
+    ids=["level", "behind", "nothing waits", "never counted", "lost", "absent", "replaying", "faulty"],
+)
+def test_the_slowest_partition_decides(other: PartitionState, expected: Sealed) -> None:
+    """A minute is sealed when it is in every partition; one in which nothing waits holds up nobody."""
+    assert expected == sealed(live(0, NOW_MS), other)
+
+
+def test_nothing_counted_is_nothing_sealed() -> None:
+    """Before the first event there is no time to speak of."""
+    assert [Sealed(0, "nothing has been counted yet")] * 2 == [sealed(), sealed(live(0, 0))]
+
+
+def test_only_whole_minutes_that_every_partition_still_has() -> None:
+    """Panes below a floor are folded into hours, and a minute that is sealed in part is not given out."""
+    states = [live(0, NOW_MS, floor_ms=START_MS - 120 * MINUTE_MS + PANE_MS), live(1, NOW_MS)]
+    assert Held(START_MS - 119 * MINUTE_MS, START_MS - MINUTE_MS) == minutes.held(states, START_MS + 50_000)
+
+
+def test_a_minute_has_everything_once() -> None:
+    """By arm and, for each dimension, by its values, which add up to the whole; other minutes are not in it."""
+    phone, desk = HOME, HOME._replace(device="desktop", channel="email")
+    counted = [
+        *minute(START_MS, 7, 3),
+        Count(START_MS + 5 * PANE_MS, desk, 50, 1),
+        *minute(START_MS + MINUTE_MS, 1, 1),
+        Count(START_MS - 1, phone, 9, 9),
+    ]
+    seen = scene(counted, NOW_MS)
+    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
+    whole = {
+        "personalized": {"impressions": 150, "sessions": 150, "at_risk_impressions": 150, "first_clicks": 8},
+        "holdout": {"impressions": 100, "sessions": 100, "at_risk_impressions": 100, "first_clicks": 3},
+    }
+    mobile = {**whole, "personalized": dict.fromkeys(whole["holdout"], 100) | {"first_clicks": 7}}
+    desktop = {"personalized": dict.fromkeys(whole["holdout"], 50) | {"first_clicks": 1}}
+    strata = {
+        "segment=none": whole,
+        "channel=web": mobile,
+        "channel=email": desktop,
+        "device=phone": mobile,
+        "device=desktop": desktop,
+    }
+    assert (START_MS, whole, strata, True) == found
+
+
+def test_surplus_values_are_other() -> None:
+    """Those that are told apart are the largest of all that is kept, so that none comes and goes."""
+    many = [HOME._replace(device=f"d{n:02}") for n in range(20)]
+    seen = scene([Count(START_MS, slice_, 20 - n, 0) for n, slice_ in enumerate(many)], NOW_MS)
+    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
+    devices = {name: arms for name, arms in found.strata.items() if name.startswith("device=")}
+    assert {f"device=d{n:02}" for n in range(12)} | {"device=other"} == set(devices)
+    assert sum(range(1, 9)) == devices["device=other"]["personalized"]["impressions"]
+
+
+def test_what_was_not_counted_yet_is_left_out() -> None:
+    """A measure that came to the catalogue later is missing from the minutes before: 0 would be a statement."""
+    seen = scene([*minute(START_MS, 7, 3), *minute(START_MS + MINUTE_MS, 7, 3)], NOW_MS)
+    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    since = {"first_clicks": START_MS + 1}
+    has = [
+        "first_clicks" in minutes.minutes(seen.windows, start, INDEX, since, values)["home.hero"].arms["holdout"]
+        for start in (START_MS, START_MS + MINUTE_MS)
+    ]
+    assert [False, True] == has
+
+
+def test_a_surface_called_all_is_other() -> None:
+    """As everywhere: the name means the sum over surfaces."""
+    named = [Slice("all", arm, *HOLDOUT[2:]) for arm in ("personalized", "holdout")]
+    seen = scene(minute(START_MS, 1, 1, slices=named), NOW_MS)
+    assert {"other": START_MS} == minutes.first_minutes(seen.windows)
