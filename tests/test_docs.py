@@ -131,6 +131,7 @@ def test_the_events_of_the_readme_are_events() -> None:
         "docs/inputs.md",
         "docs/metrics.md",
         "docs/adding-a-metric.md",
+        "docs/runbooks/README.md",
         "CHANGELOG.md",
     ],
 )

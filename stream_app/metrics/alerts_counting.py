@@ -386,6 +386,26 @@ ALERTS: Final = (
         ),
     ),
     Alert(
+        name="LynceusVerdictsWait",
+        expr="max without (instance, pod) (lynceus_verdicts_waiting) > 0",
+        for_s=600,
+        keep_firing_for_s=60,
+        severity="warning",
+        component="counting",
+        summary="Kafka does not take verdicts: who subscribes to them does not know.",
+        description="Verdicts have waited for Kafka for ten minutes; none is lost.",
+        inhibited_by=(REDIS_DOWN,),
+        examples=(
+            Example(
+                "one waits",
+                {of_server("lynceus_verdicts_waiting"): "1x30", of_server("lynceus_verdicts_waiting", pod="b"): "0x30"},
+                15,
+                (Told({"job": "lynceus-server"}),),
+            ),
+            Example("none waits", {of_server("lynceus_verdicts_waiting"): "0x30"}, 15),
+        ),
+    ),
+    Alert(
         name="LynceusCollectorLosesKafka",
         expr="min by (job) (lynceus_collector_kafka_up) == 0",
         for_s=120,

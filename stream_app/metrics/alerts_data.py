@@ -104,7 +104,7 @@ ALERTS: Final = (
     Alert(
         name="LynceusWindowsIncomplete",
         expr='max without (instance, pod) (lynceus_window_complete{window="5m"}) == 0',
-        for_s=120,
+        for_s=60,
         keep_firing_for_s=120,
         severity="warning",
         component="data",
@@ -295,6 +295,23 @@ ALERTS: Final = (
                 },
                 40,
             ),
+        ),
+    ),
+    Alert(
+        name="LynceusWatchHeld",
+        expr="max without (instance, pod) (lynceus_watch_held) == 1",
+        for_s=900,
+        keep_firing_for_s=300,
+        severity="warning",
+        component="data",
+        summary="The watch stands still as a whole: no surface is judged.",
+        description="For a quarter of an hour no minute was judged; /v1/verdicts says why.",
+        inhibited_by=UNTRUSTED,
+        examples=(
+            Example(
+                "it stands still", {of_server("lynceus_watch_held"): "1x30"}, 20, (Told({"job": "lynceus-server"}),)
+            ),
+            Example("it goes on", {of_server("lynceus_watch_held"): "0x30"}, 20),
         ),
     ),
 )

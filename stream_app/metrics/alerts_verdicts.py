@@ -13,7 +13,7 @@ _ACTIVE: Final = "lynceus_verdict_active"
 # Which KPIs the verdict is of is asked when the alert is told, so that two of them are one alert and not two.
 _KPIS: Final = (
     '{{ range printf "max by (kpi) (lynceus_verdict_active{surface=%q,cause=%q}) == 1" '
-    '$labels.surface $labels.cause | query | sortByLabel "kpi" }} {{ .Labels.kpi }}{{ end }}'
+    '$labels.surface $labels.cause | query | sortByLabel "kpi" }} {{ .Labels.kpi }}{{ end }}.'
 )
 
 
@@ -27,6 +27,7 @@ def _verdict(
 ) -> Alert:
     """Return the alert of one cause, with an example of two KPIs of one surface: one alert, of that surface."""
     other = "drop" if cause != "drop" else "site_wide"
+    of_kpis = cause in ("drop", "site_wide")  # the others are of a surface as a whole
     series = {
         of_server(_ACTIVE, surface="home.hero", kpi="ctr", cause=cause): "0x5 1x60",
         of_server(_ACTIVE, surface="home.hero", kpi="relevance", cause=cause): "0x6 1x60",
@@ -37,6 +38,7 @@ def _verdict(
     }
     series |= {key.replace('instance="a"', 'instance="b"'): values for key, values in series.items()}
     labels = {"job": "lynceus-server", "surface": "home.hero", "cause": cause}
+    told = " ctr relevance." if of_kpis else ""
     return Alert(
         name=name,
         expr=f'max without (instance, pod, kpi) ({_ACTIVE}{{cause="{cause}"}}) == 1',
@@ -45,11 +47,11 @@ def _verdict(
         severity=severity,
         component="personalization",
         summary=summary,
-        description=f"{{{{ $labels.surface }}}}:{_KPIS}. {words}",
+        description=f"{{{{ $labels.surface }}}}:{_KPIS if of_kpis else ''} {words}",
         inhibited_by=DOUBTS,
         board="?surface={{ $labels.surface | urlquery }}",
         examples=(
-            Example("of two surfaces one has it", series, 12, (Told(labels, f"home.hero: ctr relevance. {words}"),)),
+            Example("of two surfaces one has it", series, 12, (Told(labels, f"home.hero:{told} {words}"),)),
             Example("nobody has it yet", series, 5),
             *more,
         ),
