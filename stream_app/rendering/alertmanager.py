@@ -9,8 +9,8 @@ from stream_app.rendering.places import Places
 from stream_app.rendering.rules import COMMENT
 from stream_app.rendering.yaml_text import yaml_text
 
-GROUP_BY: Final = ("alertname", "surface", "job")
-"""One message for an alert of one surface, of however many KPIs, windows or instances it is."""
+GROUP_BY: Final = ("alertname", "surface")
+"""One message for an alert of one surface, of however many KPIs, windows, roles or instances it is."""
 
 
 def alertmanager_yml(alerts: Sequence[Alert], places: Places) -> str:
@@ -65,7 +65,8 @@ def _route() -> dict[str, Any]:
                 "receiver": "watchdog",
                 "group_wait": "0s",
                 "group_interval": "1m",
-                "repeat_interval": "1m",
+                # Asked once a minute, and then a minute must have passed.
+                "repeat_interval": "50s",
             },
             # The wall shows everything; whoever else is to hear of it follows.
             {"receiver": "wall", "group_wait": "5s", "group_interval": "30s", "continue": True},
