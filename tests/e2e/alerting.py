@@ -26,8 +26,9 @@ from stream_app.rendering.scraping import prometheus_yml
 from tests.e2e.hooks import PATIENCE_S, Hooks
 
 FASTER = 60
-LEAST_S = 6
-"""Three scrapes: on a machine that does much else one may fail, and that is no death."""
+LEAST_S = 10
+SCRAPE = "3s"
+"""Several of them go into what an alert waits: on a machine that does much else one may fail, and that is no death."""
 # What was told before Alertmanager was discovered is told again after a minute, if nothing else is said.
 _SOON = ("--rules.alert.resend-delay=1s",)
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -104,6 +105,12 @@ class Alerting:
             alertmanager, "alertmanager", self._alertmanager, ["--storage.path=alerts", "--cluster.listen-address="]
         )
 
+    def pass_on(self) -> None:
+        """Return when whatever was to be told because of now has been told: two heartbeats later."""
+        heard = len(self.hooks.to("watchdog"))
+        slowest = 2 + LEAST_S  # a heartbeat every second or two; an alert waits for `LEAST_S` at least
+        self.wait(lambda: len(self.hooks.to("watchdog")) >= heard + slowest, "the heartbeat goes on")
+
     def is_calm(self) -> bool:
         """Say whether everything is scraped and nothing but the heartbeat fires, or is about to."""
         stirring = {each["metric"]["alertname"] for each in self.query("ALERTS")}
@@ -142,7 +149,7 @@ def faster(document: Any) -> Any:
             case "group_wait" | "group_interval" | "repeat_interval":
                 made[name] = f"{max(1, _seconds(value) // FASTER)}s"
             case "scrape_interval" | "scrape_timeout":
-                made[name] = "2s"
+                made[name] = SCRAPE
             case "evaluation_interval":
                 made[name] = "1s"
             case _:

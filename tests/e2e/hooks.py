@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 
 
 class Message(NamedTuple):
