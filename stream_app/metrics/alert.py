@@ -82,7 +82,8 @@ class Recording:
 class Alert:
     """A condition that somebody should hear of, when it has held for `for_s` seconds.
 
-    It goes on for `keep_firing_for_s` after the condition ended, so that what flickers is one alert. `summary` is a
+    It goes on for `keep_firing_for_s` after the condition ended, so that what flickers is one alert, and what keeps
+    others back does so until they are over too. `summary` is a
     sentence without values; `description` may use Prometheus' templates. `board` is the wall's query that shows it.
     The runbook is docs/runbooks/<name>.md.
     """

@@ -16,7 +16,7 @@ ALERTS: Final = (
             or absent(up{job="lynceus-server"})
         """,
         for_s=60,
-        keep_firing_for_s=60,
+        keep_firing_for_s=600,
         severity="critical",
         component="processes",
         summary="No process of a role answers Prometheus.",

@@ -63,7 +63,7 @@ def _burn(name: str, severity: Severity, for_s: int, summary: str, pairs: tuple[
         name=name,
         expr="            or".join(parts),
         for_s=for_s,
-        keep_firing_for_s=for_s,
+        keep_firing_for_s=min(for_s, 300),
         severity=severity,
         component="counting",
         summary=summary,

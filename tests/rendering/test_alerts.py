@@ -160,6 +160,21 @@ def test_a_doubt_comes_before_the_conclusion() -> None:
     assert [] == late
 
 
+def test_what_keeps_back_outlasts_what_follows_from_it() -> None:
+    """When a cause is mended, what followed from it ends a little later: it must not be told in between.
+
+    A conclusion is no consequence of what makes it doubtful, and is told if it still holds afterwards.
+    """
+    between = [
+        (alert.name, cause.alert)
+        for alert in ALERTS
+        for cause in alert.inhibited_by
+        if alert.component != "personalization"
+        and BY_NAME[cause.alert].keep_firing_for_s < alert.keep_firing_for_s + 120
+    ]
+    assert [] == between
+
+
 def test_nothing_keeps_itself_back() -> None:
     """Inhibition has no circles: two alerts that keep each other back would tell nobody anything."""
     above = {alert.name: {each.alert for each in alert.inhibited_by} for alert in ALERTS}
