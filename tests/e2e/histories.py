@@ -50,7 +50,7 @@ def _session(name: str, surface: str, arm: str, ts: int, is_clicking: bool) -> l
         device="mobile",
         decision=f"d-{name}",
         item="A1",
-        position=0,
+        position=1,
         relevance=0.5,
     )
     click = Click(

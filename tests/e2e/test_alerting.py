@@ -5,17 +5,21 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import redis
 
 from stream_app.child import Child
+from stream_app.core.codec import decode
+from stream_app.core.events import Click, Impression
 from stream_app.errors import LynceusError
 from stream_app.settings import environment
 from stream_app.stack import Stack
 from tests.conftest import unavailable
 from tests.e2e.alerting import Alerting, faster, programs
+from tests.e2e.histories import Part, history
 from tests.e2e.hooks import Message
 from tests.fleet import send, shop_events
 
@@ -74,6 +78,7 @@ def is_of(receiver: str, alert: str, status: str = "firing") -> Callable[[Messag
     return lambda message: message[:3] == (receiver, status, alert)
 
 
+@pytest.mark.timeout(400)
 def test_what_ends_is_paged_once(alerting: Alerting, stack: Stack, tmp_path: Path) -> None:
     """Nobody is paged while all is well; for a dead worker once, until there is another; for a lost Redis once.
 
@@ -111,3 +116,18 @@ def test_only_times_are_changed() -> None:
     """What is made faster says the same otherwise."""
     rule = {"alert": "A", "expr": "up[5m] == 0", "for": "10m", "keep_firing_for": "10m", "labels": {"x": "1m"}}
     assert rule | {"for": "10s", "keep_firing_for": "30s"} == faster(rule)
+
+
+def test_a_history_is_what_its_parts_say() -> None:
+    """Every event is one, in its minute and in order; each arm has its sessions, and about its share of clicks."""
+    parts = [Part(2, {"holdout": 100}, {"holdout": 0.3}), Part(1, {"holdout": 50}, {"holdout": 0.0})]
+    events = [decode(raw) for raw in history("home.hero", parts, 1_800_000_000_000)]
+    seen = [event.ts for event in events if isinstance(event, Impression)]
+    clicks = [event.ts for event in events if isinstance(event, Click)]
+    starts = [1_799_999_820_000 + minute * 60_000 for minute in range(4)]
+    assert ([100, 100, 50], True, 1_799_999_940_000 > max(clicks), len(seen) + len(clicks)) == (
+        [sum(a <= ts < b for ts in seen) for a, b in pairwise(starts)],
+        30 <= len(clicks) <= 90,
+        True,
+        len(events),
+    )
