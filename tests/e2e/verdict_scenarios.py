@@ -16,10 +16,14 @@ from tests.e2e.histories import MINUTE_MS, Part, history
 from tests.e2e.hooks import PATIENCE_S
 from tests.fleet import send
 
+LATENESS_S: Final = 600
+AT_ONCE: Final = 600
+"""Events that are sent at once: less than the lateness has, for a partition of which the server has not heard yet that
+records wait there holds up nobody."""
 SETTINGS: Final = {
     "LYNCEUS_VERDICTS__SETTLE_S": "1800",
     "LYNCEUS_VERDICTS__SHARES": "personalized=0.5,holdout=0.5",
-    "LYNCEUS_COUNTING__LATENESS_S": "0",  # a minute is sealed, and judged, as soon as it is over
+    "LYNCEUS_COUNTING__LATENESS_S": str(LATENESS_S),
 }
 Watching = Callable[[], Alerting]
 """Makes what starts Prometheus and Alertmanager over the stack."""
@@ -70,12 +74,14 @@ def a_mismatch_keeps_a_drop_back(stack: Stack, alerting: Watching) -> None:
 def tell(stack: Stack, parts: Sequence[Part]) -> None:
     """Send what happened until now, and return when the watch has judged it."""
     ends_ms = time.time_ns() // 1_000_000
-    before = stack.progressed().applied
-    count = send(stack.settings.kafka, history(SURFACE, parts, ends_ms))
-    stack.wait_for(before + count)
-    # The minute that is under way, and what may still come out of order, are not judged yet.
+    events = list(history(SURFACE, parts, ends_ms))
+    for start in range(0, len(events), AT_ONCE):
+        send(stack.settings.kafka, events[start : start + AT_ONCE])
+        stack.wait_for(min(len(events), start + AT_ONCE))
+        stack.wait_until_shown(min(len(events), start + AT_ONCE))
+    # The minute that is under way, and what may still come out of order, or late, are not judged yet.
     deadline = time.monotonic() + PATIENCE_S
-    while (until_ms := _judged_ms(stack)) < ends_ms - 2 * MINUTE_MS:
+    while (until_ms := _judged_ms(stack)) < ends_ms - 1_000 * LATENESS_S - 2 * MINUTE_MS:
         assert time.monotonic() < deadline, f"the watch stands at {until_ms}"
         time.sleep(0.1)  # a poll: there is nothing to be woken by
 
