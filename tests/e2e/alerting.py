@@ -112,8 +112,8 @@ class Alerting:
         self.wait(lambda: len(self.hooks.to("watchdog")) >= heard + slowest, "the heartbeat goes on")
 
     def is_calm(self) -> bool:
-        """Say whether everything is scraped, and nothing but the heartbeat fires or is about to, verdicts aside."""
-        stirring = {each["metric"]["alertname"] for each in self.query('ALERTS{component!="personalization"}')}
+        """Say whether everything is scraped, and nothing but the heartbeat fires or is about to, surfaces aside."""
+        stirring = {each["metric"]["alertname"] for each in self.query('ALERTS{surface=""}')}
         return len(self.query("up == 1")) == sum(map(len, self._targets.values())) and stirring == {HEARTBEAT}
 
     def _run(self, program: str, name: str, address: str, more: Sequence[str]) -> None:
