@@ -416,18 +416,26 @@ def inputs(as_json: bool) -> None:
 
 @main.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail where a file is not what would be written.")
-def render(check: bool) -> None:
-    """Write what is generated from the catalogue, in a checkout: docs/metrics.md."""
-    from stream_app.rendering.generated import generated
+@click.option("--to", type=click.Path(path_type=Path), help="Write rules and Alertmanager's configuration there.")
+@click.option("--page", metavar="URL", help="With --to: the webhook that pages somebody.")
+@click.option("--ticket", metavar="URL", help="With --to: the webhook that writes a ticket.")
+@click.option("--wall", metavar="URL", help="With --to: the webhook that shows everything.")
+@click.option("--watchdog", metavar="URL", help="With --to: the webhook that pages when it hears nothing.")
+@click.option("--runbooks", metavar="URL", help="With --to: the folder of the runbooks (default: docs/runbooks).")
+@click.option("--boards", metavar="URL", help="With --to: the server whose wall alerts link to.")
+def render(check: bool, to: Path | None, **places: str | None) -> None:
+    """Write what is generated from the catalogue.
 
-    if not Path("stream_app/metrics").is_dir():
-        raise LynceusError("this folder is no checkout of Lynceus", "Change to the folder that holds stream_app")
-    old = [each for each in generated() if not _holds(Path(each.path), each.content)]
-    if check and old:
-        raise LynceusError(f"not as generated: {', '.join(each.path for each in old)}", "Run `lynceus render`")
-    for each in old:
-        Path(each.path).write_text(each.content, encoding="utf-8")
-    click.echo(f"wrote {', '.join(each.path for each in old)}" if old else "all is as generated")
+    In a checkout: docs/metrics.md, the runbooks' index, rules, scraping, Alertmanager. With --to: the rules and
+    Alertmanager's configuration, for your own receivers.
+    """
+    from stream_app import generating
+
+    if to is None and (given := [name for name, url in places.items() if url]):
+        raise click.UsageError(f"--{given[0]} goes with --to")
+    click.echo(
+        generating.for_installation(to, places, is_checked=check) if to else generating.in_checkout(is_checked=check)
+    )
 
 
 @main.command()
@@ -481,10 +489,6 @@ def _on_redis(operate: Callable[[Any, "Settings"], Awaitable[Any]]) -> Any:
             await redis.aclose()
 
     return asyncio.run(run())
-
-
-def _holds(path: Path, content: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == content
 
 
 def _report(figures: Mapping[str, Any]) -> None:

@@ -223,7 +223,22 @@ def test_what_is_generated_is_written_and_checked(tmp_path: Path, monkeypatch: p
     missing, written, fresh = invoke("render", "--check"), invoke("render"), invoke("render", "--check")
     assert [1, 1, 0, 0] == [ran.exit_code for ran in (elsewhere, missing, written, fresh)]
     assert "no checkout" in elsewhere.stderr
-    assert "docs/metrics.md. Run `lynceus render`" in missing.stderr
+    assert "deploy/alertmanager/alertmanager.yml. Run `lynceus render`" in missing.stderr
     assert [(each.path, each.content) for each in generated()] == [
         (each.path, (tmp_path / each.path).read_text(encoding="utf-8")) for each in generated()
     ]
+
+
+def test_alerting_is_written_for_an_installation(tmp_path: Path) -> None:
+    """`lynceus render --to` needs no checkout, and puts in the addresses that it is given; they go with --to alone."""
+    written = invoke("render", "--to", str(tmp_path), "--page", "https://pager.example/hook/", "--boards", "https://w")
+    alone = invoke("render", "--page", "https://pager.example/hook")
+    receivers = (tmp_path / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8")
+    rules = (tmp_path / "prometheus" / "lynceus.alerts.yml").read_text(encoding="utf-8")
+    assert (0, 2, True, True) == (
+        written.exit_code,
+        alone.exit_code,
+        "url: https://pager.example/hook\n" in receivers,
+        "dashboard_url: https://w/wall\n" in rules,
+    )
+    assert "--page goes with --to" in alone.stderr

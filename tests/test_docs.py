@@ -134,6 +134,7 @@ def test_the_events_of_the_readme_are_events() -> None:
         "docs/metrics.md",
         "docs/planning.md",
         "docs/adding-a-metric.md",
+        "docs/runbooks/README.md",
         "CHANGELOG.md",
     ],
 )

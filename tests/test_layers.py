@@ -15,7 +15,7 @@ ROOMS = {
     "stream_app/core": {"msgspec", "xxhash"},
     "stream_app/metrics": {"msgspec", "stream_app.core"},
     "stream_app/statistics": {"msgspec", "stream_app.core", "stream_app.metrics"},
-    "stream_app/rendering": {"stream_app.core", "stream_app.metrics"},
+    "stream_app/rendering": {"stream_app.core", "stream_app.metrics", "yaml"},
     "stream_app/worker": {
         "stream_app.core", "stream_app.metrics.catalogue", "faust", "aiokafka", "redis", "structlog",
         "prometheus_client", "xxhash",

@@ -1,11 +1,8 @@
 """How exported metrics are asked of Prometheus."""
 
-from stream_app.metrics.exposition import COUNTS, exported_count, exported_name
-from stream_app.metrics.methods import Proportion
+from stream_app.metrics.exposition import exported_name
 from stream_app.metrics.metric import Metric
-
-ONCE = "max without (instance, pod)"
-"""Every server shows the whole cluster, so of several the largest is taken, not the sum."""
+from stream_app.metrics.recorded_ratios import ONCE, ratio_of_counts
 
 
 def promql(metric: Metric, currency: str) -> str:
@@ -15,10 +12,7 @@ def promql(metric: Metric, currency: str) -> str:
 
 def aggregation(metric: Metric) -> str:
     """Return how it is asked over several surfaces or arms: an expression where exported counts allow one."""
-    method = metric.method
-    if isinstance(method, Proportion) and {method.successes, method.trials} <= set(COUNTS):
-        above, below = (
-            f'sum ({ONCE} ({exported_count(name)}{{window="5m"}}))' for name in (method.successes, method.trials)
-        )
+    if ratio := ratio_of_counts(metric):
+        above, below = (f'sum ({ONCE} ({name}{{window="5m"}}))' for name in ratio)
         return f"`{above} / {below}`"
     return "nothing: neither its sum nor its mean over surfaces or arms is the metric; ask `/v1/query`"
