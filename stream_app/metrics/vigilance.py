@@ -99,8 +99,9 @@ METRICS: Final = (
         help="Mean stated relevance of the impression by which a session begins to see the surface, 0 to 1.",
         unit="ratio",
         formula="sum of the stated relevance of first impressions / sessions whose first impression states one",
-        caveat="One value a session, so that each is independent: it says nothing of the rest of the list. As all "
-        "stated relevance it is the recommender's own opinion.",
+        caveat="One value a session, so that each is independent: it says nothing of the rest of the list. A session "
+        "begins with the impression that arrives first: where the network lets another one overtake it, the other one "
+        "is told. As all stated relevance it is the recommender's own opinion.",
         method=Mean("first_score_micros", "first_scores", "first_score_squares", scale=MICROS, squares_scale=MICROS),
         honesty="estimate",
         settles="at_once",

@@ -13,6 +13,7 @@ from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan
 from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS, PLAN
+from stream_app.statistics.counted import NO_FIGURES, Figures
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import lower
 
@@ -64,9 +65,9 @@ def told(*states: Partition, measures: Sequence[str] = tuple(INDEX)) -> Told:
     return {key: amount for key, amount in sums.items() if amount}
 
 
-def answer(metric: str, told_: Told) -> Estimate | None:
-    """Return what a metric says of all days and arms together."""
+def answer(metric: str, told_: Told, figures: Figures = NO_FIGURES) -> Estimate | None:
+    """Return what a metric says of all days and arms together, and of what people told."""
     tally = [0] * len(MEASURES)
     for (_, _, name), amount in told_.items():
         tally[INDEX[name]] += amount
-    return lower(METRIC[metric], tally, INDEX)
+    return lower(METRIC[metric], tally, INDEX, told=figures)

@@ -144,8 +144,30 @@ class Seen:
         return found
 
     @cached_property
+    def at_risk(self) -> int:
+        """How many impressions came before their session clicked there; no click is before what it is on."""
+        shown = {(event["decision"], event["item"]): event for event in reversed(self.of("impression"))}
+        clicked: dict[tuple[str, str], int] = {}
+        for event in self.of("click"):
+            if on := shown.get((event["decision"], event["item"])):
+                at, where = max(event["ts"], on["ts"]), (on["session"], on["surface"])
+                clicked[where] = min(at, clicked.get(where, at))
+        return sum(e["ts"] < clicked.get((e["session"], e["surface"]), e["ts"] + 1) for e in self.of("impression"))
+
+    @cached_property
+    def at_first_sight(self) -> list[Told]:
+        """The impression by which each session begins to see each surface."""
+        return [group[0] for group in grouped(self.events, lambda e: (e["session"], e["surface"]), "impression")]
+
+    @cached_property
     def user_days(self) -> list[list[int]]:
         """Purchases, revenue and cart adds of everybody by day on which they did something."""
+        return [day for days in self.user_days_by_arm.values() for day in days]
+
+    @cached_property
+    def user_days_by_arm(self) -> dict[str, list[list[int]]]:
+        """The same by the arm of whose day it is; "none" of those whom nobody assigned."""
+        arms = {event["user"]: event["arm"] for event in self.events if "arm" in event}
         days: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0])
         exposed = set()
         for event in self.of("impression", "order", "conversion", "cart"):
@@ -159,7 +181,10 @@ class Seen:
             else:
                 days[day][0] += kind == "order" or event["goal"] == "purchase"
                 days[day][1] += net(event) if kind == "order" else event.get("value_minor", 0)
-        return list(days.values())
+        found: defaultdict[str, list[list[int]]] = defaultdict(list)
+        for (user, _), amounts in days.items():
+            found[arms.get(user, "none")].append(amounts)
+        return dict(found)
 
     @cached_property
     def carts(self) -> list[list[Told]]:

@@ -16,7 +16,7 @@ from producers.world import World
 from stream_app.core.processor import Partition
 from stream_app.metrics.catalogue import INDEX, METRICS
 from stream_app.metrics.metric import Metric
-from stream_app.metrics.returns import ACQUISITION, MARGIN, PERSONALIZATION
+from stream_app.metrics.returns import ACQUISITION, DISCOUNT, MARGIN, PERSONALIZATION
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import lower
 from tests.metrics import true_values
@@ -30,7 +30,12 @@ from tests.metrics.true_values import HELD, NEAR, TRUTHS
 from tests.producers.counting import START_MS, by, processed, totals
 
 ARMS = {"personalized": 0.5, "context_blind": 0.2, "holdout": 0.3}
-TOLD = {ACQUISITION: true_values.COST, PERSONALIZATION: true_values.COST, MARGIN: true_values.MARGIN}
+TOLD = {
+    ACQUISITION: true_values.COST,
+    PERSONALIZATION: true_values.COST,
+    MARGIN: true_values.MARGIN,
+    DISCOUNT: true_values.DISCOUNT,
+}
 NOT_THERE = {
     "stayed_600s": "nobody of this world stays for ten minutes",
     "random_choice_capped": "no propensity of this world is so small",
@@ -75,7 +80,7 @@ def tallies() -> dict[str, list[int]]:
 def lowered(metric: Metric) -> Estimate | None:
     """Return what a metric says of the world of its kind."""
     if metric.name in COHORTS:
-        return answer(metric.name, counted(SEED))
+        return answer(metric.name, counted(SEED), TOLD)
     tally, base = (tallies()[arm] for arm in metric.arms or ("", "holdout"))
     return lower(metric, tally, INDEX, day().bins, day().reference, base, TOLD)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.metrics.test_people_in_world import FEW, recounted
+from tests.metrics.true_values import DISCOUNT, MARGIN
 
 SEED = FEW
 Sums = Counter[str]
@@ -21,6 +22,14 @@ def _over(part: str, whole: str, scale: int = 1) -> Callable[[Sums], float]:
     return lambda found: found[part] / found[whole] / scale
 
 
+def forecast(found: Sums) -> float:
+    """Return m r / (1 + d - r) by periods of 28 days: m their profit, r who of all stays for one, d the discount."""
+    m = MARGIN * found["value_28d_minor"] / found["people_29d"] / 100
+    r = (1 - found["lapsed_90d"] / found["people_90d"]) ** (28 / 62)
+    d = (1 + DISCOUNT) ** (28 / 365) - 1
+    return m * r / (1 + d - r)
+
+
 COHORTS: dict[str, Callable[[Sums], float]] = {
     "retention_day_1": _over("returned_day_1", "people_2d"),
     "retention_day_7": _over("returned_day_7", "people_8d"),
@@ -34,6 +43,7 @@ COHORTS: dict[str, Callable[[Sums], float]] = {
     "capped_value_7d": _over("capped_value_7d_minor", "people_8d", 100),
     "value_28d": _over("value_28d_minor", "people_29d", 100),
     "capped_value_28d": _over("capped_value_28d_minor", "people_29d", 100),
+    "lifetime_value_forecast": forecast,
     "value_90d": _over("value_90d_minor", "people_90d", 100),
     "capped_value_90d": _over("capped_value_90d_minor", "people_90d", 100),
     "repeat_purchase_28d": _over("repeat_buyers_28d", "buyers_28d"),

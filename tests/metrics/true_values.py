@@ -23,8 +23,8 @@ Truth = Callable[[Seen], float | None]
 """None: what must not be told, for chance alone explains it."""
 CAP = 50_000
 SAYS_CLICK = 1 / (1 + exp(2.2))
-COST, MARGIN = 5_000.0, 0.35
-"""What people told: the cost of personalization and of acquisition, and the margin."""
+COST, MARGIN, DISCOUNT = 5_000.0, 0.35, 0.1
+"""What people told: the cost of personalization and of acquisition, the margin, and the discount of a year."""
 
 
 def share(which: Iterable[object], of: Iterable[object] | None = None) -> float:
@@ -47,6 +47,18 @@ def scores(seen: Seen, kind: str) -> list[float]:
 def arm(seen: Seen, name: str) -> list[int]:
     """Return what each exposed session of an arm earned."""
     return [sum(one.values) for one in seen.exposures if one.arm == name]
+
+
+def below_p99(values: list[int]) -> float:
+    """Return the mean with all above the 99 % quantile taken for it."""
+    cap = quantile(values, 0.99)
+    return fmean(min(value, cap) for value in values)
+
+
+def incremental_share(seen: Seen) -> float:
+    """Return the share of what a personalized user spends on a day that one of the holdout does not."""
+    own, base = (fmean(day[1] for day in seen.user_days_by_arm[of]) for of in ("personalized", "holdout"))
+    return (own - base) / own
 
 
 def weighted(seen: Seen, kind: str, verdict: Callable[[Told], bool]) -> float:
@@ -236,6 +248,7 @@ TRUTHS: dict[str, Truth] = {
     "ctr": lambda s: share(item.is_clicked for item in s.items),
     "session_ctr": lambda s: share(one.clicked for one in s.exposures),
     "conversion": lambda s: share(one.values for one in s.exposures),
+    "attributed_revenue": lambda s: sum(sum(one.values) for one in s.exposures) / 100,
     "revenue_per_session": lambda s: fmean(sum(one.values) for one in s.exposures) / 100,
     "revenue_per_session_winsorised": lambda s: fmean(min(sum(one.values), CAP) for one in s.exposures) / 100,
     "conversions_per_session": lambda s: fmean(len(one.values) for one in s.exposures),
@@ -317,6 +330,7 @@ TRUTHS: dict[str, Truth] = {
     "aov_winsorised": partial(per_order, lambda order, _: min(net(order), CAP) / 100),
     "order_value_median": lambda s: quantile((net(order) / 100 for order, _ in s.orders), 0.5),
     "order_value_p90": lambda s: quantile((net(order) / 100 for order, _ in s.orders), 0.9),
+    "aov_below_p99": lambda s: below_p99([net(order) for order, _ in s.orders]) / 100,
     "lines_per_order": partial(per_order, lambda order, _: len(order["lines"])),
     "refund_rate": lambda s: share({e["order"] for e in s.of("refund")}, s.orders),
     "refunded_share": lambda s: sum(back for _, back in s.orders) / sum(net(order) for order, _ in s.orders),
@@ -329,6 +343,7 @@ TRUTHS: dict[str, Truth] = {
     "aov_not_recommended": lambda s: fmean(net(order) for order, _ in s.orders if not quoted(order)) / 100,
     "revenue_per_user": partial(per_user_day, lambda day: day[1] / 100),
     "revenue_per_user_winsorised": partial(per_user_day, lambda day: min(day[1], CAP) / 100),
+    "incremental_revenue_share": incremental_share,
     "buyer_rate": partial(per_user_day, lambda day: day[0] > 0),
     "purchases_per_user": partial(per_user_day, lambda day: day[0]),
     "cart_adds_per_user": partial(per_user_day, lambda day: day[2]),
@@ -385,13 +400,16 @@ TRUTHS: dict[str, Truth] = {
     "incremental_gain": gain,
     "roi": lambda s: (gain(s) - COST) / COST,
     "return_ratio": lambda s: sum(arm(s, "personalized")) / 100 / COST,
+    "first_click_rate": lambda s: sum(bool(one.clicked) for one in s.exposures) / s.at_risk,
+    "first_conversion_rate": lambda s: sum(bool(one.values) for one in s.exposures) / len(s.exposures),
+    "first_relevance": lambda s: fmean(e["relevance"] for e in s.at_first_sight if "relevance" in e),
 }
 NEAR = {
     **dict.fromkeys(
         (
             "visit_duration_median", "visit_duration_p90", "active_time_median", "adaptation_p50", "adaptation_p95",
             "adaptation_p99", "context_age_p50", "context_age_p95", "order_value_median", "order_value_p90",
-            "cart_value_median",
+            "cart_value_median", "aov_below_p99",
         ),
         0.011,
     ),
