@@ -25,7 +25,7 @@ from stream_app.core.tally import NOTHING, Lifts, Occasion, Plan, Subject, add_i
 Rows = dict[int, list[int]]
 Place = tuple[int, int]
 """Where a cell is: the start of its pane, and its slice."""
-COLD_AFTER_MS: Final = 300_000
+COLD_AFTER_MS: Final = 120_000
 """A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
 
 

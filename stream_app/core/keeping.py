@@ -69,25 +69,29 @@ class Keeping:
             slice_number = slice_of(event)
             self._cells.add(event.ts, slice_number, of, event)
             self._bins.add(event.ts, slice_number, of, event)
+        name_before, key = None, 0
         for kept in self._kept.get(of, _NOTHING):
             if is_personal or not kept.kind.is_personal:
-                self._change(kept, event, slice_of)
+                name = kept.kind.key(event)
+                if name is None:
+                    continue
+                if name is not name_before:  # else the same key: one object, whatever the number of tables it is in
+                    name_before, key = name, digest(name.encode()) >> KEY_SHIFT
+                self._change(kept, key, event, slice_of)
 
     def expose(self, impression: Impression, slice_number: int) -> None:
         """Add what grows with the impression by which a session begins to see a surface; not without analytics."""
         for kept in self._exposed:
-            self._change(kept, impression, lambda _: slice_number)
+            name = kept.kind.key(impression)
+            if name is not None:
+                self._change(kept, digest(name.encode()) >> KEY_SHIFT, impression, lambda _: slice_number)
 
     def _is_abroad(self, event: AnyEvent) -> bool:
         return getattr(event, "currency", None) not in (None, self._currency)
 
-    def _change(self, kept: _Kept, event: AnyEvent, slice_of: SliceOf) -> None:
+    def _change(self, kept: _Kept, key: int, event: AnyEvent, slice_of: SliceOf) -> None:
         # Several kinds are concerned by a click: this is written for speed.
         kind, table = kept.kind, kept.table
-        name = kind.key(event)
-        if name is None:
-            return
-        key = digest(name.encode()) >> KEY_SHIFT
         packed = table.get(key)
         if packed is None:
             home, before = None, kind.blank
