@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from producers.topics import ensure_topics
 from producers.transit import records
 from producers.world import World
-from stream_app.backtest import Account, Backtest, minutes_of, watched_plan
+from stream_app.backtest import Account, Backtest, watched_plan
 from stream_app.backtest_report import as_json, as_table, policy_of
 from stream_app.backtest_sources import over_file, over_topic
 from stream_app.core.cells import unpack_rows
@@ -29,8 +29,9 @@ from stream_app.core.tally import Plan
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import PLAN
 from stream_app.settings import KafkaSettings
+from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
 from stream_app.statistics.verdicts import Verdict
-from stream_app.statistics.watch import WATCHED, Minute, Policy
+from stream_app.statistics.watch import Policy
 from tests import commands
 from tests.incident import BEGAN_MS, values
 from tests.timelines import LATER
@@ -185,7 +186,7 @@ def test_a_minute_is_taken_apart_by_dimension() -> None:
     """Arms of the surface, and of each of its segments, channels and devices, which add up to it."""
     home = Slice("home", "holdout", "p", "new", "web", "phone")
     rows = {home: [3, 1], home._replace(device="tablet"): [4, 0], home._replace(surface="all"): [1, 0]}
-    counts = {"holdout": {"impressions": 7, "clicks": 1}}
+    counts = {"holdout": {"impressions": 7, "first_clicks": 1}}
     assert {
         "home": Minute(
             0,
@@ -193,13 +194,13 @@ def test_a_minute_is_taken_apart_by_dimension() -> None:
             {
                 "segment=new": counts,
                 "channel=web": counts,
-                "device=phone": {"holdout": {"impressions": 3, "clicks": 1}},
+                "device=phone": {"holdout": {"impressions": 3, "first_clicks": 1}},
                 "device=tablet": {"holdout": {"impressions": 4}},
             },
         )
     } == {
         surface: minute
-        for surface, minute in minutes_of(0, rows, {"impressions": 0, "clicks": 1}).items()
+        for surface, minute in minutes_of(0, rows.items(), {"impressions": 0, "first_clicks": 1}).items()
         if surface != "other"
     }
 
