@@ -28,7 +28,8 @@ from stream_app.core.slices import Slice
 from stream_app.core.tally import Plan
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import PLAN
-from stream_app.settings import KafkaSettings
+from stream_app.serving import server
+from stream_app.settings import KafkaSettings, VerdictsSettings
 from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
 from stream_app.statistics.verdicts import Verdict
 from stream_app.statistics.watch import Policy
@@ -40,7 +41,7 @@ MINUTE = 60_000
 POLICY = Policy(settle_ms=60 * MINUTE)
 BREAKS = 90
 LOG = values(120, BREAKS)
-TOLD: dict[str, Any] = {"margin": "5%", "settle": "1h", "shares": (), "budget": 1.0, "series": 3}
+NOTHING: dict[str, Any] = {"margin": None, "settle": None, "shares": (), "budget": None, "series": None}
 
 
 def watched(log: Sequence[bytes | None], chunk: int = 1_000) -> tuple[Backtest, Account]:
@@ -274,10 +275,18 @@ def test_json_has_all_of_it(broken: tuple[Backtest, Account]) -> None:
 
 def test_options_become_a_policy() -> None:
     """Budget, series, margin, what was promised, and how long nothing is said."""
-    told = TOLD | {"shares": ("personalized=90%", "holdout=0.1"), "settle": "2h", "margin": "10%", "budget": 12.0}
+    told = {
+        "shares": ("personalized=90%", "holdout=0.1"), "settle": "2h", "margin": "10%", "budget": 12.0, "series": 3,
+    }  # fmt: skip
     assert (
         Policy(budget_a_year=12.0, margin=0.1, shares={"personalized": 0.9, "holdout": 0.1}, settle_ms=120 * MINUTE)
-    ) == policy_of(told)
+    ) == policy_of(VerdictsSettings(), told)
+
+
+def test_what_is_not_told_is_as_a_server_has_it() -> None:
+    """Without options the policy is that of a server with the same settings, series and shares included."""
+    settings = VerdictsSettings(budget_a_year=2.0, surfaces=7, shares="personalized=0.8,holdout=0.2", srm_alpha=0.01)
+    assert (server.policy_of(settings), 21) == (policy_of(settings, NOTHING), policy_of(settings, NOTHING).series)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +302,7 @@ def test_options_become_a_policy() -> None:
 def test_options_that_cannot_be_are_refused(more: dict[str, Any], words: str) -> None:
     """The option, what was given, and what it should be."""
     with pytest.raises((click.UsageError, LynceusError), match=words):
-        policy_of(TOLD | more)
+        policy_of(VerdictsSettings(), NOTHING | more)
 
 
 def test_the_command_prints_it(file: Path, tmp_path: Path) -> None:
