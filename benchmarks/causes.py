@@ -26,8 +26,10 @@ from benchmarks import counted, drawn
 from producers.scenarios import phase
 from producers.traits import ARM_WEIGHTS
 from stream_app.core.panes import HOUR_MS
+from stream_app.statistics.minutes import Minute
+from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Cause, Verdict
-from stream_app.statistics.watch import MINUTE_MS, Minute, Policy, Watched, begin, observe
+from stream_app.statistics.watch import Policy, Watched, begin, observe
 
 START_MS: Final = 1_748_736_000_000
 RATE: Final = 6.0

@@ -20,7 +20,8 @@ from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
 from stream_app.core.tally import Plan, name_of
 from stream_app.metrics import decisions, engagement, vigilance
-from stream_app.statistics.watch import MINUTE_MS, WATCHED, Minute
+from stream_app.statistics.minutes import WATCHED, Minute
+from stream_app.statistics.series import MINUTE_MS
 
 PLAN: Final = Plan.of([m for family in (engagement, decisions, vigilance) for m in family.MEASURES])
 PEOPLE: Final = 500_000

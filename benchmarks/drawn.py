@@ -21,7 +21,8 @@ from producers.response import APPEAL, POSITION_BIAS, RELEVANCE, RELEVANCE_NOISE
 from producers.scenarios import Conditions, Schedule, conditions
 from producers.traits import ARM_WEIGHTS, DEVICES, SEGMENTS, TASTES
 from stream_app.core.events import Arm
-from stream_app.statistics.watch import MINUTE_MS, Minute
+from stream_app.statistics.minutes import Minute
+from stream_app.statistics.series import MINUTE_MS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeAlias, Unpack
 
-from producers.assignment import assign
 from producers.buffer import DeliveryRules
 from producers.composition import Common, Composed, Record, Who
 from producers.interactions import DecisionFields, Interactions
@@ -58,15 +57,13 @@ class AsyncTracker(Interactions[Recorded]):
         self, user: str, experiment: str, weights: Mapping[Arm, float], *, salt: str = "", **common: Unpack[Common]
     ) -> Arm | None:
         """Return the arm of a user and record it the first time; see `Tracker.assign`."""
-        consent = common.get("consent") or self._core.composer.consent_of(user)
-        if consent is not None and not consent.personalization:
+        enrolled = self._core.assigned(user, experiment, weights, salt, common.get("consent"))
+        if enrolled is None:
             return None
-        assigned = assign(self._core.composer.pseudonym(user), experiment, weights, salt=salt)
-        if not self._core.is_recorded(known := (user, experiment, salt, assigned.arm)):
-            own = {"experiment": experiment, "prob": assigned.prob, "salt_version": salt or None}
-            await self._record(Assignment, user, common, arm=assigned.arm, **own)
-            self._core.remember(known)
-        return assigned.arm
+        if not self._core.is_recorded(enrolled.key):
+            await self._record(Assignment, user, common, arm=enrolled.arm, **enrolled.fields)
+            self._core.remember(enrolled.key)
+        return enrolled.arm
 
     def dumps(self, token: DecisionToken) -> str:
         """Return a token as URL-safe text; see `Tracker.dumps`."""

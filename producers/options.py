@@ -5,10 +5,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
+from producers.assignment import assign
 from producers.buffer import DeliveryRules
 from producers.composition import Composer, ConsentOf
 from producers.courier import Courier
@@ -17,6 +18,7 @@ from producers.report import DeliveryReport
 from producers.tokens import MIN_KEY_BYTES, DecisionToken, dumps, loads
 from producers.validity import require_known
 from stream_app import settings
+from stream_app.core.events import Arm, Consent
 from stream_app.errors import LynceusError
 from stream_app.settings import KafkaSettings
 
@@ -60,6 +62,14 @@ class Options(TypedDict, total=False):
     clock: Callable[[], int]
 
 
+class Enrolled(NamedTuple):
+    """The arm of a user, the fields of its assignment, and the key under which it is remembered as recorded."""
+
+    arm: Arm
+    fields: dict[str, object]
+    key: Hashable
+
+
 class Core:
     """What Tracker and AsyncTracker share. Mutable state: the assignments that were recorded lately."""
 
@@ -92,6 +102,23 @@ class Core:
         """Deliver for at most `timeout_s` seconds, then end; return the last report."""
         atexit.unregister(self._close_at_exit)
         return self.courier.close(timeout_s)
+
+    def assigned(
+        self, user: str, experiment: str, weights: Mapping[Arm, float], salt: str, told: Consent | None
+    ) -> Enrolled | None:
+        """Return the arm of a user and what is to be recorded of it; None without consent to personalization.
+
+        `told` is the consent that came with the call. Raises LynceusError for weights that are no shares.
+        """
+        consent = told or self.composer.consent_of(user)
+        if consent is not None and not consent.personalization:
+            return None
+        arm, prob = assign(self.composer.pseudonym(user), experiment, weights, salt=salt)
+        return Enrolled(
+            arm,
+            {"experiment": experiment, "prob": prob, "salt_version": salt or None},
+            (user, experiment, salt, arm),
+        )
 
     def is_recorded(self, assignment: Hashable) -> bool:
         """Whether an assignment is among the last 10,000 that were recorded."""

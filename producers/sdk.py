@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-from producers.assignment import assign
 from producers.composition import Common, Composed, Who
 from producers.interactions import DecisionFields, Interactions
 from producers.options import Core, Options
@@ -60,15 +59,13 @@ class Tracker(Interactions[str]):
         None is for those who did not agree to personalization: show them the default and name no arm, for they are
         not part of the experiment. `salt` is recorded as the assignment's salt_version.
         """
-        consent = common.get("consent") or self._core.composer.consent_of(user)
-        if consent is not None and not consent.personalization:
+        enrolled = self._core.assigned(user, experiment, weights, salt, common.get("consent"))
+        if enrolled is None:
             return None
-        assigned = assign(self._core.composer.pseudonym(user), experiment, weights, salt=salt)
-        if not self._core.is_recorded(known := (user, experiment, salt, assigned.arm)):
-            own = {"experiment": experiment, "prob": assigned.prob, "salt_version": salt or None}
-            self._record(Assignment, user, common, arm=assigned.arm, **own)
-            self._core.remember(known)
-        return assigned.arm
+        if not self._core.is_recorded(enrolled.key):
+            self._record(Assignment, user, common, arm=enrolled.arm, **enrolled.fields)
+            self._core.remember(enrolled.key)
+        return enrolled.arm
 
     def dumps(self, token: DecisionToken) -> str:
         """Return a token as URL-safe text, signed with the first of `token_keys`. Raises TokenError."""

@@ -19,14 +19,14 @@ from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.panes import DAY_MS, HOUR_MS, Watermark
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
-from stream_app.core.slices import DIMENSIONS, OTHER, Slice
+from stream_app.core.slices import Slice
 from stream_app.core.tally import Plan, add_into
 from stream_app.metrics.catalogue import FAMILIES
-from stream_app.serving.sums import ALL
+from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
+from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Verdict
-from stream_app.statistics.watch import WATCHED, Minute, Policy, Watched, begin, observe
+from stream_app.statistics.watch import Policy, Watched, begin, observe
 
-MINUTE_MS: Final = 60_000
 RUN: Final = 500
 """Records counted at a time."""
 RUN_MS: Final = HOUR_MS // 2
@@ -35,10 +35,6 @@ PACK_EVERY: Final = 40
 """Runs after which what lies behind is packed, as at a checkpoint."""
 MAX_SILENCE_MS: Final = DAY_MS
 MAX_VERDICTS: Final = 10_000
-STRATA: Final = ("segment", "channel", "device")
-"""Dimensions by which a surface is taken apart; a policy belongs to an arm, so that there is nothing to compare."""
-
-_ARM: Final = DIMENSIONS.index("arm")
 Rows = dict[Slice, list[int]]
 Panes = Mapping[int, dict[int, list[int]]]
 """By the start of each, its rows by the number of their slice."""
@@ -187,7 +183,7 @@ class Backtest:
         until_ms -= until_ms % MINUTE_MS
         for start in sorted(start for start in self._pending if start < until_ms):
             self._go_to(start)
-            self._observe(start, minutes_of(start, self._pending.pop(start), self._index))
+            self._observe(start, minutes_of(start, self._pending.pop(start).items(), self._index))
         if self._first_ms is not None:
             self._go_to(until_ms)
 
@@ -215,25 +211,6 @@ class Backtest:
             self.untold += len(changed[room:])
         self._minutes += 1
         self._next_ms = start_ms + MINUTE_MS
-
-
-def minutes_of(start_ms: int, rows: Mapping[Slice, Sequence[int]], index: Mapping[str, int]) -> dict[str, Minute]:
-    """Return what happened in the minute that begins at `start_ms`, by surface; one that saw nobody is not there."""
-    arms: dict[str, dict[str, dict[str, int]]] = {}
-    strata: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
-    for slice_, tally in rows.items():
-        surface = OTHER if slice_.surface == ALL else slice_.surface  # as in every view: the name is taken
-        amounts = [(name, tally[at]) for name, at in index.items() if tally[at]]
-        if not amounts:
-            continue
-        apart = strata.setdefault(surface, {})
-        parts = [arms.setdefault(surface, {})]
-        parts += [apart.setdefault(f"{name}={getattr(slice_, name)}", {}) for name in STRATA]
-        for part in parts:
-            counts = part.setdefault(slice_[_ARM], {})
-            for name, amount in amounts:
-                counts[name] = counts.get(name, 0) + amount
-    return {surface: Minute(start_ms, counts, strata[surface]) for surface, counts in arms.items()}
 
 
 def _runs(values: Sequence[bytes | None], watermark: Watermark) -> Iterator[tuple[Sequence[bytes | None], bool]]:

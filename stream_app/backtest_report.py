@@ -14,8 +14,10 @@ from stream_app import backtest_sources
 from stream_app.backtest import Account, Backtest
 from stream_app.errors import LynceusError
 from stream_app.planning import minutes_of, share_of
-from stream_app.settings import Settings
+from stream_app.serving import server
+from stream_app.settings import Settings, VerdictsSettings
 from stream_app.statistics.drops import log_threshold
+from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Verdict
 from stream_app.statistics.watch import Policy
 from stream_app.worker.app import rules_of
@@ -32,29 +34,39 @@ def ran(settings: Settings, path: Path | None, topic: str | None, policy: Policy
     return backtest_sources.over_topic(settings.kafka, topic, rules, policy, time.monotonic)
 
 
-def policy_of(told: Mapping[str, Any]) -> Policy:
-    """Return what is asked of the watch: `told` has the command's options by name.
+def policy_of(settings: VerdictsSettings, told: Mapping[str, Any]) -> Policy:
+    """Return what is asked of the watch: as a server asks it, but for the command's options that are given.
 
-    Raises click.UsageError for what is no number, LynceusError for what cannot be.
+    `told` has the options by name, None or () where they are not given. Raises click.UsageError for what is no number,
+    LynceusError for what cannot be.
     """
-    margin, settle_ms = share_of(told["margin"], "--margin"), int(minutes_of(told["settle"], "--settle") * 60_000)
+    given = {name: value for name, value in told.items() if value is not None}
+    policy = server.policy_of(settings)
+    shares = _promised(told["shares"]) or policy.shares
+    margin = share_of(given["margin"], "--margin") if "margin" in given else policy.margin
+    if not 0 <= margin < 1:
+        raise LynceusError(f"a margin of {margin:g}", "It lies between 0 and 1; 5% is usual")
+    budget, series = given.get("budget", policy.budget_a_year), given.get("series", policy.series)
+    try:
+        log_threshold(budget, series)
+    except ValueError as error:
+        raise LynceusError(str(error), "`lynceus backtest --help` says what each option is") from None
+    settle_ms = int(minutes_of(given["settle"], "--settle") * MINUTE_MS) if "settle" in given else policy.settle_ms
+    return msgspec.structs.replace(
+        policy, budget_a_year=budget, series=series, margin=margin, shares=shares, settle_ms=settle_ms
+    )
+
+
+def _promised(texts: Sequence[str]) -> dict[str, float]:
     shares: dict[str, float] = {}
-    for text in told["shares"]:
+    for text in texts:
         arm, equals, share = text.partition("=")
         if not equals or not arm or arm in shares:
             raise click.UsageError(f"--share {text!r} is no share of an arm; write holdout=10%, once for each arm")
         shares[arm] = share_of(share, "--share")
     if shares and (abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0):
         raise LynceusError(f"the arms' shares add up to {sum(shares.values()):.4g}", "Name every arm; they add up to 1")
-    if not 0 <= margin < 1:
-        raise LynceusError(f"a margin of {margin:g}", "It lies between 0 and 1; 5% is usual")
-    try:
-        log_threshold(told["budget"], told["series"])
-    except ValueError as error:
-        raise LynceusError(str(error), "`lynceus backtest --help` says what each option is") from None
-    return Policy(
-        budget_a_year=told["budget"], series=told["series"], margin=margin, shares=shares, settle_ms=settle_ms
-    )
+    return shares
 
 
 def as_json(source: str, backtest: Backtest, account: Account) -> str:

@@ -80,7 +80,7 @@ def main() -> None:
     help="Without LYNCEUS_KAFKA__BOOTSTRAP: the built-in broker, or a real Apache Kafka (Java and Maven).",
 )
 @click.option("--scenario", default="steady", show_default=True, help="What the shop goes through, after 20 s.")
-@click.option("--rate", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True, help="Sessions a second.")
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=40.0, show_default=True, help="Sessions a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated shop.")
 def demo(
     once: bool,

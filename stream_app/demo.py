@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from producers import open_bandit, replay, scenarios, truth
+from producers import open_bandit, replay, scenarios, seasons, truth
 from producers.producing import publish
 from producers.publisher import Publisher
 from producers.transit import records
@@ -33,7 +33,7 @@ from stream_app.stack import Stack
 AHEAD_RECORDS: Final = 20_000
 """How far a replay may run ahead of the worker: well within what the mock cluster keeps."""
 OPENING_MS: Final = 3_600_000
-OPENING_EVENTS: Final = 60_000
+OPENING_EVENTS: Final = 120_000
 """The shop has been open for an hour, so that the wall has a chart and the watch knows what is normal; with less
 traffic than from now on."""
 ARMS: Final[dict[Arm, float]] = {"personalized": 0.4, "context_blind": 0.3, "holdout": 0.3}
@@ -108,7 +108,8 @@ def _live(
 ) -> None:
     now = _now_ms()
     world = World(plan.seed, arms=ARMS)
-    opening = world.events(now - OPENING_MS, min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000)))
+    opening_rate = min(plan.rate, OPENING_EVENTS / EVENTS_PER_SESSION / (OPENING_MS / 1000))
+    opening = world.events(now - OPENING_MS, opening_rate / seasons.traffic(now - OPENING_MS // 2))
     past = takewhile(lambda event: event.ts < now, opening)
     recorded = sum(log.impressions + log.clicks for log in logs)
     with Bar(console, None, "replaying a week of real clicks") as progress:
@@ -127,7 +128,8 @@ def _live(
     world.schedule = (scenarios.parse(plan.scenario, now + SCENARIO_AFTER_S * 1000),)
     stop = threading.Event()
     with stack.watched(stop):
-        publish(records(world, world.happenings(now, plan.rate)), publisher, stop)
+        # Whoever looks at night wants to see as much as by day.
+        publish(records(world, world.happenings(now, plan.rate / seasons.traffic(now))), publisher, stop)
     stack.check()
 
 

@@ -39,12 +39,13 @@ from stream_app.settings import KafkaSettings, RedisSettings, Settings
 STALLED_S: Final = 60.0
 STARTED_S: Final = 60.0
 IMPATIENT: Final = {
-    "LYNCEUS_COUNTING__LATENESS_S": "10",
+    "LYNCEUS_COUNTING__OUT_OF_ORDERNESS_S": "5",
+    "LYNCEUS_COUNTING__LATENESS_S": "5",
     "LYNCEUS_VERDICTS__BUDGET_A_YEAR": "365",
     "LYNCEUS_VERDICTS__SETTLE_S": "3300",
     "LYNCEUS_VERDICTS__SURFACES": "5",
 }
-"""Where counting begins with us: nobody is minutes late here, nobody watches for a day before something happens, and
+"""Where counting begins with us: nobody is late here, nobody watches for a day before something happens, and
 one false alarm a day is nothing to who watches for an hour."""
 
 

@@ -38,11 +38,13 @@ def plan(live: str | None, surface: str | None, as_json: bool, **told: Any) -> N
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--topic", metavar="NAME", help="A topic instead of a file, from its beginning to where it ends now.")
-@click.option("--budget", type=float, default=1.0, show_default=True, help="False alarms a year, over all series.")
-@click.option("--series", type=int, default=3, show_default=True, help="Surfaces times the rates watched of each.")
-@click.option("--margin", metavar="SHARE", default="5%", show_default=True, help="By which the lift may breathe.")
-@click.option("--settle", metavar="TIME", default="1d", show_default=True, help="Nothing is said of a surface before.")
-@click.option("--share", "shares", metavar="ARM=SHARE", multiple=True, help="What an arm was promised: holdout=10%.")
+@click.option("--budget", type=float, help="False alarms a year, over all series (default: as the server's settings).")
+@click.option("--series", type=int, help="Surfaces times the rates watched of each (default: likewise).")
+@click.option("--margin", metavar="SHARE", help="By which the lift may breathe, e.g. 5% (default: likewise).")
+@click.option("--settle", metavar="TIME", help="Nothing is said of a surface before, e.g. 1d (default: likewise).")
+@click.option(
+    "--share", "shares", metavar="ARM=SHARE", multiple=True, help="What an arm was promised: holdout=10% (likewise)."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -> None:
     """Run the watch over recorded events, and print what it would have said: when, where, why, how much, how sure."""
@@ -52,7 +54,7 @@ def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -
 
     settings = configuration.load()
     telemetry.configure(settings.log_format, settings.log_level)
-    found = backtest_report.ran(settings, file, topic, backtest_report.policy_of(told))
+    found = backtest_report.ran(settings, file, topic, backtest_report.policy_of(settings.verdicts, told))
     show = backtest_report.as_json if as_json else backtest_report.as_table
     click.echo(show(str(file or topic), *found))
 

@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from producers.topics import ensure_topics
 from producers.transit import records
 from producers.world import World
-from stream_app.backtest import Account, Backtest, minutes_of, watched_plan
+from stream_app.backtest import Account, Backtest, watched_plan
 from stream_app.backtest_report import as_json, as_table, policy_of
 from stream_app.backtest_sources import over_file, over_topic
 from stream_app.core.cells import unpack_rows
@@ -28,9 +28,11 @@ from stream_app.core.slices import Slice
 from stream_app.core.tally import Plan
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import PLAN
-from stream_app.settings import KafkaSettings
+from stream_app.serving import server
+from stream_app.settings import KafkaSettings, VerdictsSettings
+from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
 from stream_app.statistics.verdicts import Verdict
-from stream_app.statistics.watch import WATCHED, Minute, Policy
+from stream_app.statistics.watch import Policy
 from tests import commands
 from tests.incident import BEGAN_MS, values
 from tests.timelines import LATER
@@ -39,7 +41,7 @@ MINUTE = 60_000
 POLICY = Policy(settle_ms=60 * MINUTE)
 BREAKS = 90
 LOG = values(120, BREAKS)
-TOLD: dict[str, Any] = {"margin": "5%", "settle": "1h", "shares": (), "budget": 1.0, "series": 3}
+NOTHING: dict[str, Any] = {"margin": None, "settle": None, "shares": (), "budget": None, "series": None}
 
 
 def watched(log: Sequence[bytes | None], chunk: int = 1_000) -> tuple[Backtest, Account]:
@@ -185,7 +187,7 @@ def test_a_minute_is_taken_apart_by_dimension() -> None:
     """Arms of the surface, and of each of its segments, channels and devices, which add up to it."""
     home = Slice("home", "holdout", "p", "new", "web", "phone")
     rows = {home: [3, 1], home._replace(device="tablet"): [4, 0], home._replace(surface="all"): [1, 0]}
-    counts = {"holdout": {"impressions": 7, "clicks": 1}}
+    counts = {"holdout": {"impressions": 7, "first_clicks": 1}}
     assert {
         "home": Minute(
             0,
@@ -193,13 +195,13 @@ def test_a_minute_is_taken_apart_by_dimension() -> None:
             {
                 "segment=new": counts,
                 "channel=web": counts,
-                "device=phone": {"holdout": {"impressions": 3, "clicks": 1}},
+                "device=phone": {"holdout": {"impressions": 3, "first_clicks": 1}},
                 "device=tablet": {"holdout": {"impressions": 4}},
             },
         )
     } == {
         surface: minute
-        for surface, minute in minutes_of(0, rows, {"impressions": 0, "clicks": 1}).items()
+        for surface, minute in minutes_of(0, rows.items(), {"impressions": 0, "first_clicks": 1}).items()
         if surface != "other"
     }
 
@@ -273,10 +275,18 @@ def test_json_has_all_of_it(broken: tuple[Backtest, Account]) -> None:
 
 def test_options_become_a_policy() -> None:
     """Budget, series, margin, what was promised, and how long nothing is said."""
-    told = TOLD | {"shares": ("personalized=90%", "holdout=0.1"), "settle": "2h", "margin": "10%", "budget": 12.0}
+    told = {
+        "shares": ("personalized=90%", "holdout=0.1"), "settle": "2h", "margin": "10%", "budget": 12.0, "series": 3,
+    }  # fmt: skip
     assert (
         Policy(budget_a_year=12.0, margin=0.1, shares={"personalized": 0.9, "holdout": 0.1}, settle_ms=120 * MINUTE)
-    ) == policy_of(told)
+    ) == policy_of(VerdictsSettings(), told)
+
+
+def test_what_is_not_told_is_as_a_server_has_it() -> None:
+    """Without options the policy is that of a server with the same settings, series and shares included."""
+    settings = VerdictsSettings(budget_a_year=2.0, surfaces=7, shares="personalized=0.8,holdout=0.2", srm_alpha=0.01)
+    assert (server.policy_of(settings), 21) == (policy_of(settings, NOTHING), policy_of(settings, NOTHING).series)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +302,7 @@ def test_options_become_a_policy() -> None:
 def test_options_that_cannot_be_are_refused(more: dict[str, Any], words: str) -> None:
     """The option, what was given, and what it should be."""
     with pytest.raises((click.UsageError, LynceusError), match=words):
-        policy_of(TOLD | more)
+        policy_of(VerdictsSettings(), NOTHING | more)
 
 
 def test_the_command_prints_it(file: Path, tmp_path: Path) -> None:

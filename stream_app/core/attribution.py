@@ -56,6 +56,11 @@ MICROS: Final = 1_000_000
 _NO_USER: Final = 0
 
 
+def micros(score: float) -> int:
+    """Return a relevance score, 0 to 1, in millionths, rounded half up."""
+    return int(score * MICROS + 0.5)
+
+
 class Attribution:
     """Turns accepted events into credits, which `cells` adds. Mutable state: the joins, the slices, the cells."""
 
@@ -208,7 +213,7 @@ class Attribution:
                 at_risk[place] += impressions
             if self.followed.is_needed:
                 self.followed.take(decision, home, impressions, keys, is_new=is_new)
-            scores = [int(score * MICROS + 0.5) for each in impressions if (score := each.relevance) is not None]
+            scores = [micros(score) for each in impressions if (score := each.relevance) is not None]
             if not scores:
                 continue
             if session == _NO_SESSION:  # then each impression is one of its own

@@ -136,11 +136,6 @@ def watch_key(app: str, surface: str) -> str:
     return f"{app}:v1:watch:{surface}:state"
 
 
-def guard_key(app: str, surface: str) -> str:
-    """Return the name of the string that says whether personalization may be relied on at a surface."""
-    return f"{app}:v1:{surface}:guard"
-
-
 def refused_field(partition: int) -> str:
     """Return the field of the last record of a partition of the inputs' topic that was set apart."""
     return f"@refused:{partition}"

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 NONE: Final = "none"
 OTHER: Final = "other"
+ALL: Final = "all"
+"""The window of everything kept; and, in marginals, every surface or every arm."""
 
 
 class Slice(NamedTuple):
@@ -24,6 +26,12 @@ class Slice(NamedTuple):
 
 
 DIMENSIONS: Final = Slice._fields
+
+
+def shown_as(value: str) -> str:
+    """Return the name by which a surface or an arm is shown: one called `all` is `other`, for that name is taken."""
+    return OTHER if value == ALL else value
+
 
 Key = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
 

@@ -7,7 +7,7 @@ What people did and said about it (response, lift, feedback) comes as further me
 from operator import attrgetter
 from typing import Final
 
-from stream_app.core.attribution import MICROS
+from stream_app.core.attribution import MICROS, micros
 from stream_app.core.events import Impression
 from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.methods import ClusteredMean, Clusters
@@ -15,8 +15,7 @@ from stream_app.metrics.metric import Family, Metric
 
 
 def _micros(impression: Impression) -> int:
-    relevance = impression.relevance or 0.0
-    return int(relevance * MICROS + 0.5)
+    return micros(impression.relevance or 0.0)
 
 
 MEASURES: Final = (

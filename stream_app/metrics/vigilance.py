@@ -8,7 +8,7 @@ is one chance, however much of it there is.
 from operator import attrgetter
 from typing import Final
 
-from stream_app.core.attribution import MICROS
+from stream_app.core.attribution import MICROS, micros
 from stream_app.core.events import Impression
 from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.methods import Mean, Proportion, Rate
@@ -18,7 +18,7 @@ _RELEVANCE: Final = attrgetter("relevance")
 
 
 def _micros(impression: Impression) -> int:
-    return int(_RELEVANCE(impression) * MICROS + 0.5)
+    return micros(_RELEVANCE(impression))
 
 
 MEASURES: Final = (

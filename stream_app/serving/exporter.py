@@ -19,11 +19,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from stream_app.core.codec import REASONS
-from stream_app.core.slices import OTHER
+from stream_app.core.slices import ALL, OTHER
 from stream_app.metrics.exposition import COUNTS, LABELS, exported_count, exported_name
 from stream_app.metrics.metric import Metric as Declared
 from stream_app.serving.snapshot import Snapshot, WindowView
-from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, largest, marginals
 from stream_app.serving.watch_exporter import watch_families
 from stream_app.statistics.lowering import lower

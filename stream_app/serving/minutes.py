@@ -10,24 +10,15 @@ partition 2   =====  newest          nothing waits there: it holds up nobody
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from stream_app.core.panes import Watermark
-from stream_app.core.slices import DIMENSIONS, OTHER, Slice
+from stream_app.core.slices import shown_as
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
-from stream_app.serving.sums import ALL
 from stream_app.serving.windows import Windows
+from stream_app.statistics.minutes import Minute, minutes_of
 from stream_app.statistics.series import MINUTE_MS
-from stream_app.statistics.watch import WATCHED, Minute
-
-STRATA: Final = ("segment", "channel", "device")
-"""Dimensions by which a surface is taken apart; a policy belongs to an arm, so that there is nothing to compare."""
-MAX_VALUES: Final = 12
-"""Values of a dimension that are told apart: the largest of all that is kept; the others are `other`."""
-
-_ARM: Final = DIMENSIONS.index("arm")
-_Counts = dict[str, dict[str, int]]
 
 
 class Sealed(NamedTuple):
@@ -81,21 +72,9 @@ def first_minutes(windows: Windows) -> dict[str, int]:
     first: dict[str, int] = {}
     for start, pairs in windows.pane_pairs.items():
         for surface, _ in pairs:
-            named = _surface(surface)
+            named = shown_as(surface)
             first[named] = min(first.get(named, start), start)
     return {surface: start - start % MINUTE_MS for surface, start in first.items()}
-
-
-def told_apart(totals: Mapping[Slice, Sequence[int]], weight: int) -> dict[str, frozenset[str]]:
-    """Return by dimension the values that are told apart: those with most of the measure at `weight`."""
-    chosen = {}
-    for dimension in STRATA:
-        at, weights = DIMENSIONS.index(dimension), dict[str, int]()
-        for slice_, tally in totals.items():
-            weights[slice_[at]] = weights.get(slice_[at], 0) + tally[weight]
-        largest = sorted(weights, key=lambda value: (-weights[value], value))[:MAX_VALUES]
-        chosen[dimension] = frozenset(largest)
-    return chosen
 
 
 def minutes(
@@ -105,30 +84,5 @@ def minutes(
     since: Mapping[str, int],
     values: Mapping[str, frozenset[str]],
 ) -> dict[str, Minute]:
-    """Return what happened in the minute that begins at `start_ms`, by surface; one that saw nobody is not there.
-
-    A measure of which counting began later than that (`since`) is left out: it would be too low.
-    """
-    columns = [(name, index[name]) for name in WATCHED if name in index and since.get(name, 0) <= start_ms]
-    arms: dict[str, _Counts] = {}
-    strata: dict[str, dict[str, _Counts]] = {}
-    dimensions = [(dimension, DIMENSIONS.index(dimension), values[dimension]) for dimension in STRATA]
-    for slice_, tally in windows.rows(start_ms, start_ms + MINUTE_MS):
-        surface, arm = _surface(slice_.surface), slice_[_ARM]
-        amounts = [(name, tally[at]) for name, at in columns if tally[at]]
-        if not amounts:
-            continue
-        parts = [arms.setdefault(surface, {})]
-        parts += [
-            strata.setdefault(surface, {}).setdefault(f"{dimension}={slice_[at] if slice_[at] in known else OTHER}", {})
-            for dimension, at, known in dimensions
-        ]
-        for part in parts:
-            counts = part.setdefault(arm, {})
-            for name, amount in amounts:
-                counts[name] = counts.get(name, 0) + amount
-    return {surface: Minute(start_ms, counts, strata[surface]) for surface, counts in arms.items()}
-
-
-def _surface(surface: str) -> str:
-    return OTHER if surface == ALL else surface  # as in every view: the name is taken
+    """Return what happened in the minute that begins at `start_ms`, by surface: `minutes_of` what is kept of it."""
+    return minutes_of(start_ms, windows.rows(start_ms, start_ms + MINUTE_MS), index, since, values)

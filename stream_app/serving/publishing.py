@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
-from stream_app.core.slices import DIMENSIONS, OTHER
+from stream_app.core.slices import ALL, DIMENSIONS, shown_as
 from stream_app.core.tally import add_into
 from stream_app.decisions.contract import COUNTED, META, STEP_S, VERSION, WHOLE, entity, pointer_key, snapshot_key
 from stream_app.errors import LynceusError
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import WindowView
-from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View, largest
 from stream_app.settings import DecisionsSettings
 from stream_app.statistics.lowering import lower
@@ -82,7 +81,7 @@ def snapshots(view: View, meaning: Meaning, window: str, of: Sequence[str], max_
     told = view.snapshot.windows[window]
     sums: dict[str, dict[Values, list[int]]] = {surface: {} for surface in of}
     for slice_, tally in view.totals[window].items():
-        by_values = sums.get(OTHER if slice_.surface == ALL else slice_.surface)
+        by_values = sums.get(shown_as(slice_.surface))
         if by_values is None:
             continue
         part = [tally[place] for place in places]

@@ -8,14 +8,13 @@ import msgspec
 
 from stream_app.core.inputs import Figure, Told, scope_of, told_for
 from stream_app.core.panes import DAY_MS
-from stream_app.core.slices import DIMENSIONS
+from stream_app.core.slices import ALL, DIMENSIONS
 from stream_app.core.tally import Tally
 from stream_app.metrics.contrasting import refusal
 from stream_app.metrics.list_methods import AgainstReference
 from stream_app.metrics.methods import Arms
 from stream_app.metrics.metric import Metric
 from stream_app.serving.snapshot import Series, WindowView
-from stream_app.serving.sums import ALL
 from stream_app.serving.views import Binned, Meaning, Totals, View, measures_of, series
 from stream_app.statistics.contrasts import difference_between, ratio_between
 from stream_app.statistics.counted import NO_BINS, Bins, Counted, Figures

@@ -22,12 +22,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from stream_app.core import cells
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Window
-from stream_app.core.slices import Slice
+from stream_app.core.slices import ALL, Slice
 from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
 
-ALL: Final = "all"
-"""The window of everything kept; and, in marginals, every surface or every arm."""
 BATCH: Final = 200
 """Cells unpacked at a time: more would have the garbage collector walk through them again and again."""
 

@@ -10,7 +10,7 @@ import msgspec
 from stream_app.core.cells import OUTCOMES
 from stream_app.core.inputs import NO_INPUTS, Inputs
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
-from stream_app.core.slices import DIMENSIONS, OTHER, Slice
+from stream_app.core.slices import ALL, DIMENSIONS, OTHER, Slice, shown_as
 from stream_app.core.tally import Histogram, Spread, add_into
 from stream_app.metrics.metric import Metric
 from stream_app.serving import health
@@ -26,7 +26,7 @@ from stream_app.serving.snapshot import (
     WindowView,
     encode,
 )
-from stream_app.serving.sums import ALL, Sums
+from stream_app.serving.sums import Sums
 from stream_app.serving.watch_view import NO_WATCH, WatchView
 from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
 from stream_app.statistics.contrasts import CONTRASTED, contrast
@@ -326,7 +326,7 @@ def _pairs(totals: Totals) -> dict[Pair, list[int]]:
     pairs: dict[Pair, list[int]] = {}
     for slice_, tally in totals.items():
         surface, arm = slice_[:2]
-        pair = (OTHER if surface == ALL else surface, OTHER if arm == ALL else arm)
+        pair = (shown_as(surface), shown_as(arm))
         sums = pairs.get(pair)
         if sums is None:
             pairs[pair] = list(tally)

@@ -11,17 +11,18 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 import structlog
 
+from stream_app.core.slices import ALL
 from stream_app.serving import minutes
 from stream_app.serving.partitions import PartitionState
 from stream_app.serving.reader import StoreUnavailableError
-from stream_app.serving.sums import ALL
 from stream_app.serving.views import Meaning, View
 from stream_app.serving.watch_store import Kept, Shared, Step, WatchStore
 from stream_app.serving.watch_view import NO_WATCH, WatchView, guard_of, is_behind, surface_watch, told
 from stream_app.serving.windows import Windows
+from stream_app.statistics.minutes import Minute, told_apart
 from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Verdict
-from stream_app.statistics.watch import Minute, Policy, Watched, begin, observe
+from stream_app.statistics.watch import Policy, Watched, begin, observe
 
 MAX_MINUTES: Final = 10
 """Minutes judged at one look: after an outage streams must keep beating."""
@@ -147,7 +148,7 @@ class Vigil:
             return []
         first = max(min(starts), held.first_ms)
         span = range(first, min(held.last_ms, first + (MAX_MINUTES - 1) * MINUTE_MS) + MINUTE_MS, MINUTE_MS)
-        values = minutes.told_apart(view.totals[ALL], self._meaning.index["impressions"])
+        values = told_apart(view.totals[ALL], self._meaning.index["impressions"])
         happened = {
             start: minutes.minutes(windows, start, self._meaning.index, view.since, values)
             for start in span

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from stream_app.core.cells import guard_key, watch_key, watch_keys
+from stream_app.core.cells import watch_key, watch_keys
 from stream_app.core.panes import HOUR_RETENTION_MS
+from stream_app.decisions.contract import guard_key
 from stream_app.serving.reader import StoreUnavailableError, translated
 from stream_app.serving.watch_scripts import ADVANCE, FORGET, REST, TAKE
 from stream_app.settings import RedisSettings

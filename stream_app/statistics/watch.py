@@ -8,7 +8,7 @@ fed with `is_complete=False`, which says so.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from stream_app.statistics import causes
 from stream_app.statistics.drops import DROPS, Counts, contributions, log_threshold
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.floors import MARGIN
+from stream_app.statistics.minutes import Amounts, Minute
 from stream_app.statistics.promises import IMPRESSIONS, SESSIONS, Promise
 from stream_app.statistics.seasons import Seasons, Usual
 from stream_app.statistics.series import (
@@ -39,21 +40,6 @@ from stream_app.statistics.series import (
 from stream_app.statistics.verdicts import KPIS, Cause, Kpi, Meter, Verdict, leading
 
 MICROS: Final = 1_000_000
-WATCHED: Final = (
-    "impressions",
-    "sessions",
-    "at_risk_impressions",
-    "first_clicks",
-    "first_conversions",
-    "first_scores",
-    "first_score_micros",
-    "decisions",
-    "contextual_decisions",
-)
-"""The measures that a minute should have. One that is not there is 0, and what is told by it is then not watched."""
-Amounts = Mapping[str, Mapping[str, int]]
-"""Arm -> measure -> amount."""
-_NOTHING: Final[Mapping[str, Amounts]] = MappingProxyType({})
 _NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 MOST_STRATA: Final = 64
 """Further ones are not followed."""
@@ -63,20 +49,6 @@ ACCEPTED_MS: Final = WEEK_MS
 _KEPT_WEEKLY: Final = 0.75
 _ABSOLUTE: Final = ("clicks", "base_clicks", "traffic")
 _INTEGRITY: Final = ("sessions", "base_sessions", "impressions", "base_impressions")
-
-
-class Minute(NamedTuple):
-    """One surface in one sealed minute of event time, which begins at `at_ms`.
-
-    `strata` has the same for parts of it, by name, e.g. "device=mobile"; those of one dimension add up to the whole.
-    `is_complete` is False where something of the minute is known to be missing (a gap, a replay): nothing is read
-    from it then, and the watch is paused.
-    """
-
-    at_ms: int
-    arms: Amounts
-    strata: Mapping[str, Amounts] = _NOTHING
-    is_complete: bool = True
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

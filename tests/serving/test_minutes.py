@@ -8,6 +8,7 @@ from stream_app.metrics.catalogue import INDEX
 from stream_app.serving import minutes
 from stream_app.serving.minutes import Held, Sealed
 from stream_app.serving.partitions import PartitionState
+from stream_app.statistics.minutes import told_apart
 from stream_app.statistics.series import MINUTE_MS
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
 from tests.serving.viewing import live
@@ -62,7 +63,7 @@ def test_a_minute_has_everything_once() -> None:
         Count(START_MS - 1, phone, 9, 9),
     ]
     seen = scene(counted, NOW_MS)
-    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    values = told_apart(seen.view.totals["all"], INDEX["impressions"])
     (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
     whole = {
         "personalized": {"impressions": 150, "sessions": 150, "at_risk_impressions": 150, "first_clicks": 8},
@@ -84,7 +85,7 @@ def test_surplus_values_are_other() -> None:
     """Those that are told apart are the largest of all that is kept, so that none comes and goes."""
     many = [HOME._replace(device=f"d{n:02}") for n in range(20)]
     seen = scene([Count(START_MS, slice_, 20 - n, 0) for n, slice_ in enumerate(many)], NOW_MS)
-    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    values = told_apart(seen.view.totals["all"], INDEX["impressions"])
     (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
     devices = {name: arms for name, arms in found.strata.items() if name.startswith("device=")}
     assert {f"device=d{n:02}" for n in range(12)} | {"device=other"} == set(devices)
@@ -94,7 +95,7 @@ def test_surplus_values_are_other() -> None:
 def test_what_was_not_counted_yet_is_left_out() -> None:
     """A measure that came to the catalogue later is missing from the minutes before: 0 would be a statement."""
     seen = scene([*minute(START_MS, 7, 3), *minute(START_MS + MINUTE_MS, 7, 3)], NOW_MS)
-    values = minutes.told_apart(seen.view.totals["all"], INDEX["impressions"])
+    values = told_apart(seen.view.totals["all"], INDEX["impressions"])
     since = {"first_clicks": START_MS + 1}
     has = [
         "first_clicks" in minutes.minutes(seen.windows, start, INDEX, since, values)["home.hero"].arms["holdout"]

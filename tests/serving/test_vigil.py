@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from stream_app.core.cells import guard_key, watch_key
+from stream_app.core.cells import watch_key
+from stream_app.decisions.contract import guard_key
 from stream_app.serving import vigil as vigils
 from stream_app.serving.reader import connect
 from stream_app.serving.vigil import GUARD_EXPIRES_MS, MAX_MINUTES, Vigil

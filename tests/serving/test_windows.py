@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from stream_app.core import cells
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Window, hour_start
-from stream_app.core.slices import Slice
+from stream_app.core.slices import ALL, Slice
 from stream_app.core.tally import Tally
 from stream_app.serving.partitions import Change
-from stream_app.serving.sums import ALL
 from stream_app.serving.windows import STEP_MS, Progress, Windows, horizon_ms
 
 WIDTH = 2

@@ -9,7 +9,7 @@ from benchmarks import counted, drawn
 from benchmarks.causes import START_MS
 from producers.scenarios import phase
 from stream_app.core.panes import HOUR_MS
-from stream_app.statistics.watch import WATCHED
+from stream_app.statistics.minutes import WATCHED
 
 NOON_MS = START_MS + 12 * HOUR_MS
 MINUTES = 8

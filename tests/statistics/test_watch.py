@@ -13,14 +13,12 @@ from hypothesis import strategies as st
 from benchmarks import causes as worlds
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.statistics.drops import DROPS, log_likelihood_ratio
+from stream_app.statistics.minutes import Amounts, Minute
 from stream_app.statistics.promises import Promise
 from stream_app.statistics.seasons import Seasons, Usual
-from stream_app.statistics.series import expected
+from stream_app.statistics.series import MINUTE_MS, expected
 from stream_app.statistics.verdicts import PRECEDENCE, Verdict, leading
 from stream_app.statistics.watch import (
-    MINUTE_MS,
-    Amounts,
-    Minute,
     Policy,
     Watched,
     begin,
