@@ -57,7 +57,8 @@ class Vigil:
     """The watch as this server knows it. It must be asked by one task at a time.
 
     Mutable state: the evidence of each surface as it was last read or written, the surfaces whose evidence cannot be
-    read, what is shared, the history, when guards were written, and `view`, which is replaced whole.
+    read, what is shared, the history, what was heard of the partitions, when guards were written, and `view`, which is
+    replaced whole.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Vigil:
         self._unreadable: dict[str, int] = {}
         self._unwatched = 0
         self._shared: Shared | None = None
+        self._heard = minutes.Heard()
         self._swept_ms = 0
         self._guarded_ms = 0
         self._guards: Mapping[str, tuple[str, str]] = {}
@@ -86,7 +88,7 @@ class Vigil:
         try:
             await self._catch_up(is_sweeping=self._unwatched > 0 and at_ms - self._swept_ms > SWEEP_EVERY_MS)
             self._swept_ms = self._swept_ms or at_ms
-            sealed = minutes.sealed(states, self._meaning.out_of_orderness_ms, self._meaning.lateness_ms, at_ms)
+            sealed = self._sealed(states, at_ms)
             # Off the event loop: an hour of minutes takes a while.
             judged = await asyncio.to_thread(self._judge, windows, view, minutes.held(states, sealed.until_ms))
             for each in judged:
@@ -110,6 +112,11 @@ class Vigil:
         self.view = msgspec.structs.replace(self.view, held_because=self._fault)
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _sealed(self, states: Sequence[PartitionState], at_ms: int) -> minutes.Sealed:
+        self._heard = minutes.hear(self._heard, states)
+        meaning = self._meaning
+        return minutes.sealed(states, self._heard, meaning.out_of_orderness_ms, meaning.lateness_ms, at_ms)
 
     async def _catch_up(self, *, is_sweeping: bool = False) -> None:
         """Take note of what other servers have done; now and then, look whether anything has expired."""

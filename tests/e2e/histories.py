@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from stream_app.core import codec
 from stream_app.core.events import Click, Impression
 
 MINUTE_MS = 60_000
@@ -22,7 +21,7 @@ class Part(NamedTuple):
     clicking: Mapping[str, float]
 
 
-def history(surface: str, parts: Sequence[Part], ends_ms: int, seed: int = 1) -> Iterator[bytes]:
+def history(surface: str, parts: Sequence[Part], ends_ms: int, seed: int = 1) -> Iterator[Impression | Click]:
     """Yield the events in the order of their times; the last minute ends at `ends_ms`."""
     chance = random.Random(seed)
     start_ms = ends_ms - MINUTE_MS * sum(part.minutes for part in parts)
@@ -35,7 +34,7 @@ def history(surface: str, parts: Sequence[Part], ends_ms: int, seed: int = 1) ->
                     number += 1
                     ts = start_ms + chance.randrange(MINUTE_MS - CLICK_AFTER_MS)
                     events += _session(f"{surface}-{number}", surface, arm, ts, chance.random() < part.clicking[arm])
-            yield from (codec.encode(event) for event in sorted(events, key=lambda event: event.ts))
+            yield from sorted(events, key=lambda event: event.ts)
             start_ms += MINUTE_MS
 
 

@@ -11,13 +11,14 @@ PATIENCE_S = 90.0
 
 
 class Message(NamedTuple):
-    """One message to one receiver: what it is of, whether it fires or is over, and its alerts."""
+    """One message to one receiver: what it is of, whether it fires or is over, its alerts, and when it came."""
 
     receiver: str
     status: str
     alert: str
     surface: str
     alerts: tuple[dict[str, Any], ...]
+    at_s: float
 
 
 class Hooks:
@@ -58,9 +59,8 @@ class Hooks:
 
     def _take(self, receiver: str, told: dict[str, Any]) -> None:
         labels = told["groupLabels"]
-        message = Message(
-            receiver, told["status"], labels.get("alertname", ""), labels.get("surface", ""), tuple(told["alerts"])
-        )
+        alert, surface = labels.get("alertname", ""), labels.get("surface", "")
+        message = Message(receiver, told["status"], alert, surface, tuple(told["alerts"]), time.monotonic())
         with self._came:
             self._messages.append(message)
             self._came.notify_all()

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,52 +11,31 @@ import pytest
 import redis
 
 from stream_app.child import Child
-from stream_app.core.codec import decode
 from stream_app.core.events import Click, Impression
-from stream_app.errors import LynceusError
 from stream_app.settings import environment
 from stream_app.stack import Stack
-from tests.conftest import unavailable
-from tests.e2e.alerting import Alerting, faster, programs
+from tests.e2e.alerting import Alerting, faster
 from tests.e2e.histories import Part, history
 from tests.e2e.hooks import Message
+from tests.e2e.stacks import started, targets
 from tests.fleet import send, shop_events
 
 EVENTS = 500
 
 
-@pytest.fixture(autouse=True)
-def _programs() -> None:
-    try:
-        programs()
-    except LynceusError as error:
-        unavailable(error)
-
-
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """Yield Kafka, Redis, a worker and a server with fresh counts of a shop."""
-    monkeypatch.setenv("LYNCEUS_SERVER__PORT", "0")
-    monkeypatch.setenv("LYNCEUS_WORKER__METRICS_PORT", "0")
-    with ExitStack() as opened:
-        try:
-            started = opened.enter_context(Stack(is_apache=False, say=lambda _: None))
-        except LynceusError as error:
-            unavailable(error)
-        count(started)
-        yield started
+    with started({}) as one:
+        count(one)
+        yield one
 
 
 @pytest.fixture
 def alerting(stack: Stack, tmp_path: Path) -> Iterator[Alerting]:
     """Yield Prometheus and Alertmanager that watch the stack, and find nothing wrong with it."""
-    worker = stack.settings.worker
-    targets = {
-        "lynceus-worker": [f"{worker.metrics_host}:{worker.metrics_port}"],
-        "lynceus-server": [stack.url.removeprefix("http://")],
-    }
-    with Alerting(tmp_path, targets) as started:
-        yield started
+    with Alerting(tmp_path, targets(stack)) as one:
+        yield one
 
 
 def count(stack: Stack) -> None:
@@ -121,7 +99,7 @@ def test_only_times_are_changed() -> None:
 def test_a_history_is_what_its_parts_say() -> None:
     """Every event is one, in its minute and in order; each arm has its sessions, and about its share of clicks."""
     parts = [Part(2, {"holdout": 100}, {"holdout": 0.3}), Part(1, {"holdout": 50}, {"holdout": 0.0})]
-    events = [decode(raw) for raw in history("home.hero", parts, 1_800_000_000_000)]
+    events = list(history("home.hero", parts, 1_800_000_000_000))
     seen = [event.ts for event in events if isinstance(event, Impression)]
     clicks = [event.ts for event in events if isinstance(event, Click)]
     starts = [1_799_999_820_000 + minute * 60_000 for minute in range(4)]

@@ -105,7 +105,7 @@ async def test_money_is_shown_in_its_currency(client: "redis_client.Redis", sett
     for earned in (0, 1_000):
         partition.cells.add(NOW_MS, 0, Occasion.SESSION, NO_IMPRESSION)
         before, after = Exposure(NOW_MS, 0), Exposure(NOW_MS, 0, revenue_minor=earned)
-        partition.cells.grow(NOW_MS, 0, Occasion.EXPOSURE, before, after)
+        partition.cells.grow(NOW_MS, 0, partition.cells.grown_on(Occasion.EXPOSURE), before, after)
     partition.write()
     text = await answered(settings, {"metric": "revenue_per_session"}, as_json=False)
     assert "  5.00 EUR   95 % interval 0.00 EUR to 14.80 EUR   n 2" == text.splitlines()[1]

@@ -1,12 +1,16 @@
 """Sealed minutes: only what cannot change any more is given out, and all of it."""
 
+from collections.abc import Iterable
+from functools import reduce
+
+import msgspec
 import pytest
 
 from stream_app.core.panes import PANE_MS
 from stream_app.core.slices import Slice
 from stream_app.metrics.catalogue import INDEX
 from stream_app.serving import minutes
-from stream_app.serving.minutes import Held, Sealed
+from stream_app.serving.minutes import VOUCHES_AFTER_MS, Heard, Held, Sealed
 from stream_app.serving.partitions import PartitionState
 from stream_app.statistics.minutes import told_apart
 from stream_app.statistics.series import MINUTE_MS
@@ -20,7 +24,22 @@ OTHERWISE = PANE_NOW - 20 * MINUTE_MS
 
 
 def sealed(*states: PartitionState) -> Sealed:
-    return minutes.sealed(states, 10_000, 300_000, NOW_MS)
+    """Return what is sealed when all this has been so for a while."""
+    return seen_in_turn(earlier(states, 2 * VOUCHES_AFTER_MS), earlier(states, VOUCHES_AFTER_MS), states)
+
+
+def seen_in_turn(*looks: Iterable[PartitionState]) -> Sealed:
+    """Return what is sealed at the last of these looks."""
+    read = [tuple(look) for look in looks]
+    return minutes.sealed(read[-1], reduce(minutes.hear, read, Heard()), 10_000, 300_000, NOW_MS)
+
+
+def earlier(states: Iterable[PartitionState], by_ms: int) -> list[PartitionState]:
+    """Return the states as they were when hearts had beaten that much earlier."""
+    return [
+        state._replace(alive=state.alive and msgspec.structs.replace(state.alive, at_ms=state.alive.at_ms - by_ms))
+        for state in states
+    ]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +59,54 @@ def sealed(*states: PartitionState) -> Sealed:
 def test_the_slowest_partition_decides(other: PartitionState, expected: Sealed) -> None:
     """A minute is sealed when it is in every partition; one in which nothing waits holds up nobody."""
     assert expected == sealed(live(0, NOW_MS), other)
+
+
+UNKNOWN = Sealed(OTHERWISE - 310_000, "partition 1 may have records that wait")
+"""Where nothing is sealed that partition 1 might have records of: it has come to `OTHERWISE`."""
+
+
+def hour_at_once(*beats_ms: int, lag: int = 0, owner: str = "host-1") -> list[list[PartitionState]]:
+    """Return looks while partition 0 is far ahead of what it was, and the heart of partition 1 beats at these times.
+
+    The last beat knows of `lag` records and is of `owner`.
+    """
+    before = [live(0, OTHERWISE), live(1, OTHERWISE, at_ms=NOW_MS + beats_ms[0])]
+    looks = [before, *([live(0, NOW_MS), live(1, OTHERWISE, at_ms=NOW_MS + beat)] for beat in beats_ms)]
+    zero, one = looks[-1]
+    assert one.alive is not None
+    alive = msgspec.structs.replace(one.alive, end_offset=one.offset + lag, worker=owner)
+    return [*looks[:-1], [zero, one._replace(alive=alive)]]
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        (hour_at_once(-9_000), UNKNOWN),
+        (hour_at_once(-9_000, -9_000, -9_000), UNKNOWN),
+        (hour_at_once(-9_000, -8_000, -7_000, -6_000, -5_001), UNKNOWN),
+        (hour_at_once(-9_000, -8_000, -7_000, -6_000, -5_000), Sealed(SEALED)),
+        (hour_at_once(-9_000, -1_000), UNKNOWN),
+        (hour_at_once(-9_000, -8_000, -5_000, lag=3), Sealed(UNKNOWN.until_ms, "partition 1 is behind")),
+        (hour_at_once(-9_000, -8_000, -5_000, owner="host-2"), UNKNOWN),
+        (hour_at_once(-5_000, -4_000, -1_000, -6_000), UNKNOWN),
+    ],
+    ids=["not heard of", "no beat", "too soon", "still nothing", "one beat", "some wait", "another owner", "set back"],
+)
+def test_records_that_a_heartbeat_may_not_know_of_are_waited_for(
+    looks: list[list[PartitionState]], expected: Sealed
+) -> None:
+    """An hour that was sent at once is not sealed by the partition that was counted first: the others may have it too.
+
+    A heartbeat that says that nothing waits may be older than that hour, or rest on a fetch that is.
+    """
+    assert expected == seen_in_turn(*looks)
+
+
+def test_only_the_beats_that_matter_are_kept() -> None:
+    """However long a partition is heard of, it takes no more room."""
+    looks = [earlier([live(1, NOW_MS)], 250 * n) for n in range(400, 0, -1)]
+    heard = reduce(minutes.hear, looks, Heard())
+    assert 13 == len(heard.beats[1])
 
 
 def test_nothing_counted_is_nothing_sealed() -> None:

@@ -51,14 +51,15 @@ def settings(redis_url: str) -> Settings:
 def counted(client: "redis_client.Redis") -> Partition:
     """Four sessions of 6.00 or 8.00 against four of 4.00 or 6.00, and two new customers."""
     partition = Partition(client)
+    exposed, new = partition.cells.grown_on(Occasion.EXPOSURE), partition.cells.grown_on(NEW_CUSTOMERS)
     for number, slice_, cents in ((0, HOME, (600, 800)), (1, HOLDOUT, (400, 600))):
         partition.count(NOW_MS, slice_, 4)
         for earned in (*cents, *cents):
             partition.cells.add(NOW_MS, number, Occasion.SESSION, NO_IMPRESSION)
             before, after = Exposure(NOW_MS, number), Exposure(NOW_MS, number, revenue_minor=earned)
-            partition.cells.grow(NOW_MS, number, Occasion.EXPOSURE, before, after)
+            partition.cells.grow(NOW_MS, number, exposed, before, after)
     for n in range(2):
-        partition.cells.grow(NOW_MS + n, 0, NEW_CUSTOMERS, NEW_CUSTOMERS.blank, NewCustomer(NOW_MS))
+        partition.cells.grow(NOW_MS + n, 0, new, NEW_CUSTOMERS.blank, NewCustomer(NOW_MS))
     partition.write()
     return partition
 
