@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,14 +19,14 @@ from producers.world import World
 from stream_app.core import cells, codec
 from stream_app.core.cells import CHANGE, Alive, inputs_key, partition_key, unpack_rows
 from stream_app.core.events import BusinessInput
-from stream_app.core.histograms import read_key
+from stream_app.core.histograms import BinKey, read_key
 from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
 from stream_app.core.slices import DIMENSIONS
 from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN
 from stream_app.metrics.metric import Metric
-from stream_app.metrics.returns import ACQUISITION, MARGIN, PERSONALIZATION
+from stream_app.metrics.returns import ACQUISITION, DISCOUNT, MARGIN, PERSONALIZATION
 from stream_app.serving.refresher import clock_ms
 from stream_app.settings import Settings
 from stream_app.statistics.estimates import Estimate
@@ -35,7 +36,8 @@ from tests.serving.stored import APP, TOPIC
 from tests.serving.test_server import serving, settings_of
 
 Where = dict[str, str]
-FIGURES = {ACQUISITION: 600.0, PERSONALIZATION: 50.0, MARGIN: 0.35}
+RATES = (MARGIN, DISCOUNT)
+FIGURES = {ACQUISITION: 600.0, PERSONALIZATION: 50.0, MARGIN: 0.35, DISCOUNT: 0.1}
 DAYS_AGO = (100, 98, 92, 91, 90, 84, 70, 63, 62, 61, 36, 35, 30, 29, 28, 14, 9, 8, 7, 2, 1)
 THIRDS = {"personalized": 0.4, "context_blind": 0.3, "holdout": 0.3}
 
@@ -67,7 +69,7 @@ def write(client: "redis_client.Redis", state: Partition, applied: int) -> None:
     now_ms = clock_ms()
     fields, _ = state.take_changes()
     fields[cells.OFFSET] = str(applied).encode()
-    fields |= {cells.SLICES: cells.pack(state.slices.slices), cells.LAYOUT: cells.pack(list(PLAN.columns))}
+    fields |= {cells.SLICES: cells.pack(state.slices.slices), cells.LAYOUT: cells.pack(list(PLAN.meanings))}
     fields |= {cells.INCARNATION: b"one", cells.CONFIG: b"cfg"}
     fields[cells.ALIVE] = cells.pack(Alive(now_ms, "host-1", applied, now_ms))
     client.hset(partition_key(APP, TOPIC, 0), mapping=fields)  # type: ignore[arg-type]  # bytes
@@ -75,9 +77,9 @@ def write(client: "redis_client.Redis", state: Partition, applied: int) -> None:
         f"{figure.key}-{figure.scope}": codec.encode(
             BusinessInput(
                 id=f"{figure.key}-{figure.scope}", ts=now_ms - DAY_MS, key=figure.key, scope=figure.scope or None,
-                value=value * (1 if figure is MARGIN else 200), from_ts=now_ms - 100 * DAY_MS,
+                value=value * (1 if figure in RATES else 200), from_ts=now_ms - 100 * DAY_MS,
                 to_ts=now_ms + 100 * DAY_MS, author="finance",
-                currency=None if figure is MARGIN else "EUR",
+                currency=None if figure in RATES else "EUR",
             )
         )
         for figure, value in FIGURES.items()
@@ -131,6 +133,22 @@ def _tiers(state: Partition, kept: Any) -> Iterator[tuple[int, Any, Any]]:
                 yield start, number, tally
 
 
+@cache
+def _tallied(state: Partition) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """Return every cell: where it begins, its slice, and what is not 0 of it, by place."""
+    return [
+        (start, number, [(at, amount) for at, amount in enumerate(tally) if amount])
+        for start, number, tally in _tiers(state, state.cells)
+    ]
+
+
+@cache
+def _binned(state: Partition) -> list[tuple[int, BinKey, int]]:
+    """Return every bin: where its cell begins, its key, its amount."""
+    state.bins.settle()
+    return [(start, read_key(packed), amount) for start, packed, (amount,) in _tiers(state, state.bins.cells)]
+
+
 def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Estimate | None:
     """Return what the sums over a window say, from the cells one by one."""
     wanted = [(DIMENSIONS.index(name), value) for name, value in where.items()]
@@ -146,18 +164,20 @@ def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Est
     base = [*wanted, (arm, metric.arms.base)] if metric.arms else wanted
     held = [*(each for each in wanted if each[0] != arm), (arm, "holdout")]
     tallies = [[0] * len(INDEX), [0] * len(INDEX)]
-    for start, number, tally in _tiers(state, state.cells):
+    for start, number, amounts in _tallied(state):
         for into, by in zip(tallies, (own, base), strict=True):
             if is_in(number, start, by):
-                into[:] = [one + other for one, other in zip(into, tally, strict=True)]
+                for at, amount in amounts:
+                    into[at] += amount
     names = {each.number: each.name for each in HISTOGRAMS}
     bins: list[dict[str, dict[int, int]]] = [{name: {} for name in names.values()} for _ in range(2)]
-    for start, packed, (amount,) in _tiers(state, state.bins.cells):
-        key = read_key(packed)
+    for start, key, amount in _binned(state):
         for into, by in zip(bins, (wanted, held), strict=True):
             if is_in(key.slice_number, start, by):
                 counts = into[names[key.histogram]]
                 counts[key.bin] = counts.get(key.bin, 0) + amount
+    if answer["untold"]:
+        return None  # what was told of everything is not told of a part of it
     told = {figure: next(t["value"] for t in answer["told"] if t["key"] == figure.key) for figure in metric.figures}
     return lower(metric, tallies[0], INDEX, bins[0], bins[1], tallies[1], told)
 
