@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis as redis_client
 
+from producers.seasons import traffic
 from producers.transit import records
 from producers.world import World
 from stream_app.core import cells, codec
@@ -50,13 +51,18 @@ class Server(NamedTuple):
 
 
 def a_world(now_ms: int) -> list[bytes]:
-    """Return what few people did on some days of the last months, and in the last forty minutes."""
+    """Return what few people did on some days of the last months, and in the last forty minutes.
+
+    As many of them whatever the hour: what there is to tell may not depend on when the test runs.
+    """
     values = []
     for days in DAYS_AGO:
         start_ms = now_ms - days * DAY_MS
-        happened = World(5, users=12, arms=THIRDS).happenings(start_ms, 0.03, start_ms + 300_000)  # type: ignore[arg-type]  # arms
+        rate = 0.06 / traffic(start_ms)
+        happened = World(5, users=12, arms=THIRDS).happenings(start_ms, rate, start_ms + 300_000)  # type: ignore[arg-type]  # arms
         values += [record.value for record in records(World(5), happened)]
-    happened = World(6, users=200, arms=THIRDS).happenings(now_ms - 2_400_000, 0.12)  # type: ignore[arg-type]  # as above
+    start_ms = now_ms - 2_400_000
+    happened = World(6, users=200, arms=THIRDS).happenings(start_ms, 0.5 / traffic(start_ms))  # type: ignore[arg-type]  # as above
     for record in records(World(6), happened):
         if record.at_ms >= now_ms:
             break
@@ -87,6 +93,19 @@ def write(client: "redis_client.Redis", state: Partition, applied: int) -> None:
     client.hset(inputs_key(APP), mapping=told | {CHANGE: "1"})  # type: ignore[arg-type]  # as above
 
 
+def stored_world(url: str) -> Partition:
+    """Count the world, and store it in an empty Redis; return the state."""
+    now_ms = clock_ms()
+    values = a_world(now_ms)
+    state = Partition(PLAN, Rules())
+    for first in range(0, len(values), 500):
+        state.process([Span(first, now_ms, values[first : first + 500])])
+    with redis_client.Redis.from_url(url) as client:
+        client.flushall()
+        write(client, state, len(values))
+    return state
+
+
 def wheres(metric: Metric) -> list[Where]:
     """Return what a metric is asked by: nothing, and a surface and an arm where it is known by them."""
     some = {"surface": "home.hero"} if "surface" in metric.dimensions else {}
@@ -112,14 +131,7 @@ async def ask(settings: Settings) -> dict[tuple[str, str], Any]:
 @pytest.fixture(scope="module")
 def server(_shared_redis: RedisProcess) -> Server:
     """Count the world, serve it, and ask for everything once."""
-    now_ms = clock_ms()
-    values = a_world(now_ms)
-    state = Partition(PLAN, Rules())
-    for first in range(0, len(values), 500):
-        state.process([Span(first, now_ms, values[first : first + 500])])
-    with redis_client.Redis.from_url(_shared_redis.url) as client:
-        client.flushall()
-        write(client, state, len(values))
+    state = stored_world(_shared_redis.url)
     # The loop of a test is closed before that of the module would be: it has a thread of its own, and ends with it.
     with ThreadPoolExecutor(1) as thread:
         return Server(state, thread.submit(asyncio.run, ask(settings_of(_shared_redis.url))).result())
@@ -151,6 +163,8 @@ def _binned(state: Partition) -> list[tuple[int, BinKey, int]]:
 
 def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Estimate | None:
     """Return what the sums over a window say, from the cells one by one."""
+    if answer["untold"]:
+        return None  # what was told of everything is not told of a part of it
     wanted = [(DIMENSIONS.index(name), value) for name, value in where.items()]
     slices = state.slices.slices
 
@@ -176,8 +190,6 @@ def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Est
             if is_in(key.slice_number, start, by):
                 counts = into[names[key.histogram]]
                 counts[key.bin] = counts.get(key.bin, 0) + amount
-    if answer["untold"]:
-        return None  # what was told of everything is not told of a part of it
     told = {figure: next(t["value"] for t in answer["told"] if t["key"] == figure.key) for figure in metric.figures}
     return lower(metric, tallies[0], INDEX, bins[0], bins[1], tallies[1], told)
 
@@ -198,4 +210,4 @@ def test_most_have_something_to_tell(server: Server) -> None:
     """In its longest window hardly a metric is without an answer: equality is not that of nothing with nothing."""
     longest = [answer for (name, _), (_, answer) in server.answers.items() if " long" in name and not answer["untold"]]
     silent = [answer["metric"] for answer in longest if not answer["estimate"]]
-    assert len(silent) < 0.25 * len(longest)  # a quarter of an hour of this shop has few of some things, by the hour
+    assert len(silent) < 0.2 * len(longest)

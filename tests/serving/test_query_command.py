@@ -8,17 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
-import redis as redis_client
 from click.testing import CliRunner, Result
 
 from stream_app.cli import main
-from stream_app.core.processor import Partition, Span
-from stream_app.core.rules import Rules
-from stream_app.metrics.catalogue import METRICS, PLAN
-from stream_app.serving.refresher import clock_ms
+from stream_app.core.processor import Partition
+from stream_app.metrics.catalogue import METRICS
 from stream_app.statistics.estimates import Estimate
 from tests.serving.conftest import RedisProcess
-from tests.serving.test_every_query import Where, a_world, expected, write
+from tests.serving.test_every_query import Where, expected, stored_world
 
 METRIC = {metric.name: metric for metric in METRICS}
 HOME, PERSONALIZED = {"surface": "home.hero"}, {"arm": "personalized"}
@@ -56,14 +53,7 @@ class Asked(NamedTuple):
 @pytest.fixture(scope="module")
 def asked(_shared_redis: RedisProcess) -> Asked:
     """Count the world, store it, and run all commands."""
-    now_ms = clock_ms()
-    values = a_world(now_ms)
-    state = Partition(PLAN, Rules())
-    for first in range(0, len(values), 500):
-        state.process([Span(first, now_ms, values[first : first + 500])])
-    with redis_client.Redis.from_url(_shared_redis.url) as client:
-        client.flushall()
-        write(client, state, len(values))
+    state = stored_world(_shared_redis.url)
     given = {"LYNCEUS_REDIS__URL": _shared_redis.url, "LYNCEUS_KAFKA__PARTITIONS": "1"}
     commands = [
         *(f"query {words} --json" for words in ANSWERED),
