@@ -6,6 +6,7 @@ through the real server. What is expected is added up here, cell by cell, from t
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -25,6 +26,7 @@ from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
 from stream_app.core.slices import DIMENSIONS
+from stream_app.core.tally import add_into
 from stream_app.metrics.catalogue import HISTOGRAMS, INDEX, METRICS, PLAN
 from stream_app.metrics.metric import Metric
 from stream_app.metrics.returns import ACQUISITION, DISCOUNT, MARGIN, PERSONALIZATION
@@ -146,19 +148,24 @@ def _tiers(state: Partition, kept: Any) -> Iterator[tuple[int, Any, Any]]:
 
 
 @cache
-def _tallied(state: Partition) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Return every cell: where it begins, its slice, and what is not 0 of it, by place."""
-    return [
-        (start, number, [(at, amount) for at, amount in enumerate(tally) if amount])
-        for start, number, tally in _tiers(state, state.cells)
-    ]
+def _tallied(state: Partition, start_ms: int, end_ms: int) -> dict[int, list[int]]:
+    """Return the tally of each slice in a window, by its number."""
+    sums: dict[int, list[int]] = {}
+    for start, number, tally in _tiers(state, state.cells):
+        if start_ms <= start < end_ms:
+            add_into(sums.setdefault(number, [0] * len(INDEX)), tally)
+    return sums
 
 
 @cache
-def _binned(state: Partition) -> list[tuple[int, BinKey, int]]:
-    """Return every bin: where its cell begins, its key, its amount."""
+def _binned(state: Partition, start_ms: int, end_ms: int) -> Counter[BinKey]:
+    """Return the amount of each bin in a window."""
     state.bins.settle()
-    return [(start, read_key(packed), amount) for start, packed, (amount,) in _tiers(state, state.bins.cells)]
+    sums: Counter[BinKey] = Counter()
+    for start, packed, (amount,) in _tiers(state, state.bins.cells):
+        if start_ms <= start < end_ms:
+            sums[read_key(packed)] += amount
+    return sums
 
 
 def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Estimate | None:
@@ -168,26 +175,24 @@ def expected(state: Partition, metric: Metric, where: Where, answer: Any) -> Est
     wanted = [(DIMENSIONS.index(name), value) for name, value in where.items()]
     slices = state.slices.slices
 
-    def is_in(number: int, start: int, extra: list[tuple[int, str]]) -> bool:
-        return answer["start_ms"] <= start < answer["end_ms"] and all(
-            slices[number][at] == value for at, value in extra
-        )
+    def is_in(number: int, extra: list[tuple[int, str]]) -> bool:
+        return all(slices[number][at] == value for at, value in extra)
 
     arm = DIMENSIONS.index("arm")
     own = [*wanted, (arm, metric.arms.arm)] if metric.arms else wanted
     base = [*wanted, (arm, metric.arms.base)] if metric.arms else wanted
     held = [*(each for each in wanted if each[0] != arm), (arm, "holdout")]
     tallies = [[0] * len(INDEX), [0] * len(INDEX)]
-    for start, number, amounts in _tallied(state):
+    window = answer["start_ms"], answer["end_ms"]
+    for number, tally in _tallied(state, *window).items():
         for into, by in zip(tallies, (own, base), strict=True):
-            if is_in(number, start, by):
-                for at, amount in amounts:
-                    into[at] += amount
+            if is_in(number, by):
+                add_into(into, tally)
     names = {each.number: each.name for each in HISTOGRAMS}
     bins: list[dict[str, dict[int, int]]] = [{name: {} for name in names.values()} for _ in range(2)]
-    for start, key, amount in _binned(state):
+    for key, amount in _binned(state, *window).items():
         for into, by in zip(bins, (wanted, held), strict=True):
-            if is_in(key.slice_number, start, by):
+            if is_in(key.slice_number, by):
                 counts = into[names[key.histogram]]
                 counts[key.bin] = counts.get(key.bin, 0) + amount
     told = {figure: next(t["value"] for t in answer["told"] if t["key"] == figure.key) for figure in metric.figures}
