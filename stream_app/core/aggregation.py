@@ -19,7 +19,7 @@ from stream_app.core.panes import (
     hour_start,
     pane_start,
 )
-from stream_app.core.records import Grown
+from stream_app.core.records import Between, Differences
 from stream_app.core.tally import NOTHING, Lifts, Occasion, Plan, Subject, add_into
 
 Rows = dict[int, list[int]]
@@ -107,13 +107,13 @@ class Cells:
                 for index, lift in lifts:
                     tally[index] += lift(subject)
 
-    def grown_on(self, on: Subject) -> Grown:
+    def grown_on(self, on: Subject) -> Between:
         """Return what `grow` takes for a kind of record: asked for once, for it is needed with every change."""
-        return self._grown.get(on, _NEVER_GROWN)
+        return self._grown.get(on, _never_grown)
 
-    def grow(self, at_ms: int, slice_number: int, grown: Grown, before: Any, after: Any) -> None:
+    def grow(self, at_ms: int, slice_number: int, grown: Between, before: Any, after: Any) -> None:
         """Add to the cell of its slice and time what a record has more after than before."""
-        differences = grown.between(before, after)
+        differences = grown(before, after)
         if differences:
             tally = self._cell(at_ms - at_ms % PANE_MS, slice_number)
             for place, amount in differences:
@@ -277,6 +277,7 @@ class Cells:
 
     def _cell(self, start: int, number: int) -> list[int]:
         """Return the tally of a slice in the pane that starts at `start`, or in the hour that has taken it in."""
+        # `rows` and `_row`, written out: every credit passes here.
         rows = self._writable.get(start)
         if rows is None:
             rows = self._enter(start)
@@ -333,7 +334,8 @@ class Cells:
             self._removed.append(field)
 
 
-_NEVER_GROWN: Final = Grown(lambda _before, _after: ())
+def _never_grown(_before: Any, _after: Any) -> Differences:
+    return ()
 
 
 def _rows(rows: Rows | bytes) -> Rows:

@@ -352,8 +352,10 @@ class Attribution:
         if conversions and not before.conversions:
             self._add(now_ms, before.slice_number, Occasion.FIRST_CONVERSION, None)
         # No measure reads where and when: without them exposures are alike, and their differences known.
-        told_before, told_after = Exposure(0, 0, *before[2:6]), Exposure(0, 0, *after[2:6])
-        self.cells.grow(before.at_ms, before.slice_number, self._exposed, told_before, told_after)
+        earned_before, earned_after = (
+            known._replace(at_ms=0, slice_number=0, clicked_ms=0) for known in (before, after)
+        )
+        self.cells.grow(before.at_ms, before.slice_number, self._exposed, earned_before, earned_after)
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""

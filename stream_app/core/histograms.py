@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
-from stream_app.core.aggregation import Cells
+from stream_app.core.aggregation import Cells, Rows
 from stream_app.core.events import Event
 from stream_app.core.records import Kind
 from stream_app.core.slices import SliceTable
@@ -108,11 +108,7 @@ class Bins:
                         if not amount:
                             continue
                         key = first + bin_ if _LOWEST_BIN <= bin_ <= _HIGHEST_BIN else bin_key(coarse, number, bin_)
-                        row = rows.get(key)
-                        if row is None:
-                            rows[key] = [amount]
-                        else:
-                            row[0] += amount
+                        _add(rows, key, amount)
             places.clear()
 
     def add(self, at_ms: int, slice_number: int, on: type[Event], event: Event) -> None:
@@ -137,12 +133,7 @@ class Bins:
         bin_, weight = standing
         if bin_ is None or not weight:
             return
-        rows, key = self.cells.rows(at_ms), bin_key(self.coarse(slice_number), number, bin_)
-        row = rows.get(key)
-        if row is None:
-            rows[key] = [sign * weight]
-        else:
-            row[0] += sign * weight
+        _add(self.cells.rows(at_ms), bin_key(self.coarse(slice_number), number, bin_), sign * weight)
 
     def coarse(self, slice_number: int) -> int:
         """Return the number of the slice that stands for the surface and arm of this one."""
@@ -158,3 +149,11 @@ class Bins:
 def _stands(histogram: Histogram, subject: Any) -> Standing:
     bin_ = histogram.bin(subject)
     return _NOWHERE if bin_ is None else (bin_, histogram.weight(subject))
+
+
+def _add(rows: Rows, key: int, amount: int) -> None:
+    row = rows.get(key)
+    if row is None:
+        rows[key] = [amount]
+    else:
+        row[0] += amount

@@ -185,29 +185,27 @@ Differences = tuple[tuple[int, int], ...]
 """Places in the tally, each with what is added there."""
 
 
-class Grown(NamedTuple):
-    """What all measures of one kind have more of a record than of another; both as far as the kind `shows` them.
+Between = Callable[[Any, Any], Differences]
+"""What all measures of one kind have more of a record than of another; both as far as the kind `shows` them."""
+
+
+def between(growths: Sequence[tuple[int, Growth]], make: Callable[..., Any] | None = None) -> Between:
+    """Compile measures by their places in the tally. `make` gives the record that fields shown are of.
 
     Records become alike: most people of a day did the same one thing. And a record was looked at when it became what it
     is. So both the differences and the amounts that were worked out last are remembered.
     """
+    places = tuple(place for place, _ in growths)
+    functions = [growth.of for _, growth in growths]
 
-    between: Callable[[Any, Any], Differences]
+    @lru_cache(maxsize=AMOUNTS_REMEMBERED)
+    def amounts(shown: Any) -> tuple[int, ...]:
+        record = make(*shown) if make else shown
+        return tuple([of(record) for of in functions])
 
-    @classmethod
-    def of(cls, growths: Sequence[tuple[int, Growth]], make: Callable[..., Any] | None = None) -> "Grown":
-        """Compile measures by their places in the tally. `make` gives the record that fields shown are of."""
-        places = tuple(place for place, _ in growths)
-        functions = [growth.of for _, growth in growths]
+    @lru_cache(maxsize=AMOUNTS_REMEMBERED // 4)
+    def differences(before: Any, after: Any) -> Differences:
+        both = zip(places, amounts(before), amounts(after), strict=True)
+        return tuple([(place, more - less) for place, less, more in both if more != less])
 
-        @lru_cache(maxsize=AMOUNTS_REMEMBERED)
-        def amounts(shown: Any) -> tuple[int, ...]:
-            record = make(*shown) if make else shown
-            return tuple([of(record) for of in functions])
-
-        @lru_cache(maxsize=AMOUNTS_REMEMBERED // 4)
-        def between(before: Any, after: Any) -> Differences:
-            both = zip(places, amounts(before), amounts(after), strict=True)
-            return tuple([(place, more - less) for place, less, more in both if more != less])
-
-        return cls(between)
+    return differences

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
 from stream_app.core.panes import DAY_MS
-from stream_app.core.records import Aged, Grown, Growth, Kind
+from stream_app.core.records import Aged, Between, Growth, Kind, between
 
 
 class Occasion(IntEnum):
@@ -215,7 +215,7 @@ class Plan(NamedTuple):
     width: int
     columns: tuple[str, ...]
     steps: Mapping[Subject, Step]
-    grown: Mapping[Subject, Grown]
+    grown: Mapping[Subject, Between]
     histograms: tuple[Binned, ...] = ()
     kinds: tuple[Kind, ...] = ()
     aged: tuple[Aged, ...] = ()
@@ -272,7 +272,7 @@ class Plan(NamedTuple):
             len(measures),
             tuple(measure.column for measure in measures),
             steps,
-            {on: Grown.of(growths, type(on.blank) if isinstance(on, Kind) else None) for on, growths in grown.items()},
+            {on: between(growths, type(on.blank) if isinstance(on, Kind) else None) for on, growths in grown.items()},
             tuple(histograms),
             kinds,
             aged,
