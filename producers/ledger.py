@@ -2,15 +2,18 @@
 
 It applies the documented rules of attribution to what was delivered, in the order of delivery: credit goes to the
 slice of the impression, one click per impression counts, a session is exposed to a surface once, the first conversion
-makes it a converted session, money is net of tax and shipping, bots are counted apart. It shares no code with the core,
-whose panes, hashes and bounded memory it does not have.
+makes it a converted session, money is net of tax and shipping, bots are counted apart. Money in another currency than
+the reporting one is a foreign purchase, and no revenue. It shares no code with the core, whose panes, hashes and
+bounded memory it does not have.
 
-Mutable state: the totals, and what may still be joined: two generations, each of `GENERATION_MS` of event time.
+Mutable state: the totals, the money by currency, and what may still be joined: two generations, each of `GENERATION_MS`
+of event time.
 """
 
 from collections import Counter, defaultdict
 from typing import Any, Final
 
+from producers.traits import HOME
 from stream_app.core.events import Click, Conversion, Event, Impression, Order
 
 Key = tuple[str, str, str, str, str, str]
@@ -22,20 +25,24 @@ MEASURES: Final = (
     "impressions", "clicks", "repeat_clicks", "sessions", "excluded", "other_events", "conversions",
     "converted_sessions", "revenue_minor", "session_revenue_minor", "session_revenue_squares", "scored_impressions",
     "relevance_micros", "scored_sessions", "session_relevance_squares", "session_scored_squares",
-    "session_relevance_products", "clicked_sessions",
+    "session_relevance_products", "clicked_sessions", "foreign_revenue_events",
 )  # fmt: skip
 (
     _IMPRESSIONS, _CLICKS, _REPEATS, _SESSIONS, _EXCLUDED, _OTHER, _CONVERSIONS, _CONVERTED, _REVENUE,
     _SESSION_REVENUE, _SQUARES, _SCORED, _RELEVANCE, _SCORED_SESSIONS, _RELEVANCE_SQUARES, _SCORED_SQUARES, _PRODUCTS,
-    _CLICKED,
+    _CLICKED, _FOREIGN,
 ) = range(len(MEASURES))  # fmt: skip
 
 
 class Ledger:
-    """Takes what is delivered, and adds up what must come of it. `outcomes` adds up to the records."""
+    """Takes what is delivered, and adds up what must come of it. `outcomes` adds up to the records.
+
+    `credited` is what was earned by currency, in minor units: one sum for each, and none over all of them.
+    """
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.credited: Counter[str] = Counter()
         self.lost = 0
         self._totals: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * len(MEASURES))
         self._newer: dict[str, list[Any]] = {}
@@ -53,13 +60,13 @@ class Ledger:
             if not self._click(event):
                 return
         elif isinstance(event, Conversion):
-            if not self._conversion(f"{event.decision}/{event.item}", event.value_minor or 0):
+            if not self._conversion(f"{event.decision}/{event.item}", event.value_minor or 0, event.currency):
                 return
         elif isinstance(event, Order):
             line = next((line for line in event.lines if line.decision), None)
             net = event.total_minor - (event.tax_minor or 0) - (event.shipping_minor or 0)
             # Nobody who was shown anything buys without quoting it, so there is no last click to fall back to.
-            if not self._conversion(f"{line.decision}/{line.item}" if line else "", net):
+            if not self._conversion(f"{line.decision}/{line.item}" if line else "", net, event.currency):
                 return
         else:
             self._totals[key][_OTHER] += 1
@@ -78,7 +85,12 @@ class Ledger:
         """Return the ledger as one JSON object."""
         names = ("surface", "arm", "policy", "segment", "channel", "device")
         rows = [{**dict(zip(names, key, strict=True)), **found} for key, found in sorted(self.totals().items())]
-        return {"outcomes": dict(self.outcomes), "lost_on_the_way": self.lost, "totals": rows}
+        return {
+            "outcomes": dict(self.outcomes),
+            "lost_on_the_way": self.lost,
+            "credited_minor": dict(self.credited),
+            "totals": rows,
+        }
 
     def _impression(self, event: Impression, key: Key) -> None:
         amounts = self._totals[key]
@@ -121,7 +133,7 @@ class Ledger:
             exposure[2] = True
         return True
 
-    def _conversion(self, joined: str, net: int) -> bool:
+    def _conversion(self, joined: str, net: int, currency: str | None) -> bool:
         shown = self._newer.get(joined) or self._older.get(joined)
         if shown is None:
             self.outcomes["unmatched"] += 1
@@ -129,6 +141,11 @@ class Ledger:
         key, exposure = shown[0], shown[1]
         amounts, first = self._totals[key], self._totals[exposure[0]]
         amounts[_CONVERSIONS] += 1
+        if net:
+            self.credited[currency or HOME] += net
+        if net and currency not in (None, HOME):
+            amounts[_FOREIGN] += 1
+            net = 0
         amounts[_REVENUE] += net
         if exposure[1] is None:
             first[_CONVERTED] += 1

@@ -20,30 +20,43 @@ SEGMENTS: Final[Mapping[str, float]] = {"new": 0.3, "returning": 0.5, "loyal": 0
 DEVICES: Final[Mapping[str, float]] = {"mobile": 0.6, "desktop": 0.3, "tablet": 0.1}
 TASTES: Final = 8
 """Categories of items, of which everybody likes one."""
+HOME: Final = "EUR"
+"""The currency that the shop reports in; what is paid in another one is never added to it."""
+CURRENCIES: Final[Mapping[str, float]] = {HOME: 0.94, "CHF": 0.06}
+"""In which currency people pay, whatever they buy. Prices are the same numbers in each."""
 
 _GRID: Final = 65_536
 _Name = TypeVar("_Name", bound=str)
 
 
 class Traits(NamedTuple):
-    """What is stable about a person. `taste` is the category of items that they like."""
+    """What is stable about a person. `taste` is the category of items that they like, `currency` what they pay in."""
 
     arm: Arm
     segment: str
     device: str
     taste: int
+    currency: str = HOME
 
 
 class Population:
     """The people of one seed. Mutable state: the traits of those who came so far, at most `users` of them."""
 
-    def __init__(self, seed: int, users: int = USERS, arms: Mapping[Arm, float] = ARM_WEIGHTS) -> None:
-        """`arms` has the share of each arm; they add up to 1."""
+    def __init__(
+        self,
+        seed: int,
+        users: int = USERS,
+        arms: Mapping[Arm, float] = ARM_WEIGHTS,
+        currencies: Mapping[str, float] = CURRENCIES,
+    ) -> None:
+        """`arms` has the share of each arm, `currencies` of each currency; both add up to 1."""
         self.users = users
         self.arms = arms
+        self.currencies = currencies
         self._key = str(seed).encode()
         self._known: list[Traits | None] = [None] * users
         self._limits = tuple(_limits(weights) for weights in (arms, SEGMENTS, DEVICES))
+        self._markets = _limits(currencies)
 
     @staticmethod
     def name(number: int) -> str:
@@ -61,11 +74,14 @@ class Population:
         """Return the traits of any user key."""
         digest = blake2b(user.encode(), digest_size=8, key=self._key).digest()
         arms, segments, devices = self._limits
+        # A hash of its own: what was true of people before there was a second currency still is.
+        market = blake2b(user.encode(), digest_size=2, key=self._key, person=b"currency").digest()
         return Traits(
             _choose(arms, int.from_bytes(digest[0:2])),
             _choose(segments, int.from_bytes(digest[2:4])),
             _choose(devices, int.from_bytes(digest[4:6])),
             digest[6] % TASTES,
+            _choose(self._markets, int.from_bytes(market)),
         )
 
     @cached_property
@@ -77,9 +93,14 @@ class Population:
     def law(self) -> Mapping[Traits, float]:
         """The exact probability of all traits for someone whose key has never been seen."""
         arms, segments, devices = (dict(_weights(limits)) for limits in self._limits)
+        markets = dict(_weights(self._markets))
         return {
-            Traits(arm, segment, device, taste): arms[arm] * segments[segment] * devices[device] / TASTES
-            for arm, segment, device, taste in product(arms, segments, devices, range(TASTES))
+            Traits(arm, segment, device, taste, market): arms[arm]
+            * segments[segment]
+            * devices[device]
+            * markets[market]
+            / TASTES
+            for arm, segment, device, taste, market in product(arms, segments, devices, range(TASTES), markets)
         }
 
 

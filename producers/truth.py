@@ -19,7 +19,7 @@ from producers import digest, opinions, response, seasons
 from producers.amounts import ORDER_VALUE, mean
 from producers.response import ANSWERS, APPEAL, APPROPRIATE, ASKED, POLICIES, POSITION_BIAS, RELEVANCE, SURFACES
 from producers.scenarios import MEANING, STEADY, Conditions, Phase
-from producers.traits import TASTES, Population, Traits
+from producers.traits import HOME, TASTES, Population, Traits
 from stream_app.core.events import Arm
 
 ALL: Final = "all"
@@ -40,6 +40,7 @@ class Expected(NamedTuple):
     relevance: float = 0.0
     conversions: float = 0.0
     converted: float = 0.0
+    conversions_at_home: float = 0.0
     asked: float = 0.0
     asked_appropriate: float = 0.0
     answers: float = 0.0
@@ -52,14 +53,16 @@ class Expected(NamedTuple):
     def rates(self) -> dict[str, float]:
         """Return what follows: `conversion` is the share of sessions at the surface that buy something shown there.
 
-        `relevance` is the mean per impression, `revenue_per_session` in minor units; `appropriate` is the mean
-        opinion of all who were asked, `appropriate_of_answers` of those who answered, which is biased.
+        `relevance` is the mean per impression; `revenue_per_session` is in minor units of the reporting currency, and
+        what is bought in another one is no part of it: that is `foreign_conversions_per_session`. `appropriate` is the
+        mean opinion of all who were asked, `appropriate_of_answers` of those who answered, which is biased.
         """
         return {
             "ctr": self.clicks / self.impressions,
             "conversion": self.converted / self.visits,
             "conversions_per_session": self.conversions / self.visits,
-            "revenue_per_session": self.conversions / self.visits * float(mean(ORDER_VALUE)),
+            "revenue_per_session": self.conversions_at_home / self.visits * float(mean(ORDER_VALUE)),
+            "foreign_conversions_per_session": (self.conversions - self.conversions_at_home) / self.visits,
             "relevance": self.relevance / self.impressions / 100,
             "appropriate": self.asked_appropriate / self.asked,
             "appropriate_of_answers": self.answered_appropriate / self.answers,
@@ -83,9 +86,12 @@ def expected(
                 weights[traits._replace(arm=arm), is_known] += share * number / total
     sums = [Expected() for _ in SURFACES]
     for (traits, is_known), weight in weights.items():
-        for stage, one in enumerate(_visits(traits, is_known, conditions, mood)):
+        # What people do does not depend on what they pay in; what their money is added to does.
+        is_home = traits.currency == HOME
+        for stage, one in enumerate(_visits(traits._replace(currency=HOME), is_known, conditions, mood)):
             if one.visits:
-                sums[stage] = sums[stage].plus(one, weight)
+                at_home = one.conversions if is_home else 0.0
+                sums[stage] = sums[stage].plus(one._replace(conversions_at_home=at_home), weight)
     return sums
 
 
@@ -151,6 +157,8 @@ def told(seed: int, population: Population, schedule: Iterable[Phase], start_ms:
         "sessions_per_second": rate,
         "users": population.users,
         "arms": dict(population.arms),
+        "currencies": dict(population.currencies),
+        "reported_in": HOME,
         "steady": state(STEADY),
         "said": said(),
         "digest": {"clicked_by_position": digest.CLICKED, "goals": digest.GOALS, "offer_taken": digest.TAKEN},

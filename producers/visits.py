@@ -50,7 +50,6 @@ Happening = tuple[int, Event]
 REPEATED: Final = 0.03
 """Share of clicks that are clicked once more."""
 REFUNDED: Final = 0.08
-CURRENCY: Final = "EUR"
 MANUAL: Final = 0.02
 """Share of decisions that an editor made."""
 _QUERIES: Final = 50
@@ -210,12 +209,12 @@ def _after_click(
         return
     chance = Random(draws[begin + 8])  # noqa: S311 a simulation, no secret
     bought_ms = at_ms + CONVERSION_DELAY_MS[int(draws[begin + 7] * STEPS)]
-    value = draw(ORDER_VALUE, chance)
+    value, currency = draw(ORDER_VALUE, chance), visit.session.traits.currency
     if quoted["channel"] == "app":
         yield (
             bought_ms,
             Conversion(
-                id=f"{at}b", ts=bought_ms + skew_ms, goal="purchase", value_minor=value, currency=CURRENCY, item=item,
+                id=f"{at}b", ts=bought_ms + skew_ms, goal="purchase", value_minor=value, currency=currency, item=item,
                 new_customer=_is_new(quoted), **quoted,
             ),
         )  # fmt: skip
@@ -225,14 +224,22 @@ def _after_click(
         (at_ms + bought_ms) // 2,
         Cart(
             id=f"{at}a", ts=(at_ms + bought_ms) // 2 + skew_ms, action="add", item=item, quantity=1, price_minor=value,
-            currency=CURRENCY, **quoted,
+            currency=currency, **quoted,
         ),
     )  # fmt: skip
-    yield from _order(at, item, bought_ms, skew_ms, value, quoted["decision"], said, chance)
+    yield from _order(at, item, bought_ms, skew_ms, value, currency, quoted["decision"], said, chance)
 
 
 def _order(
-    at: str, item: str, bought_ms: int, skew_ms: int, value: int, decision: str, said: dict[str, Any], chance: Random
+    at: str,
+    item: str,
+    bought_ms: int,
+    skew_ms: int,
+    value: int,
+    currency: str,
+    decision: str,
+    said: dict[str, Any],
+    chance: Random,
 ) -> Iterator[Happening]:
     """Yield an order of this net value, and perhaps its return. One line names what earned it."""
     rest = value * 3 // 10 if chance.random() < 0.2 else 0
@@ -243,14 +250,14 @@ def _order(
     yield (
         bought_ms,
         Order(
-            id=f"{at}b", ts=bought_ms + skew_ms, order=f"{at}o", currency=CURRENCY, total_minor=value + tax + shipping,
+            id=f"{at}b", ts=bought_ms + skew_ms, order=f"{at}o", currency=currency, total_minor=value + tax + shipping,
             tax_minor=tax, shipping_minor=shipping, lines=tuple(lines), new_customer=_is_new(said), **said,
         ),
     )  # fmt: skip
     if chance.random() < REFUNDED:
         back_ms = bought_ms + draw(REFUND_DELAY_MS, chance)
         back = Refund(
-            id=f"{at}r", ts=back_ms + skew_ms, order=f"{at}o", amount_minor=value + tax, currency=CURRENCY, **said
+            id=f"{at}r", ts=back_ms + skew_ms, order=f"{at}o", amount_minor=value + tax, currency=currency, **said
         )
         yield back_ms, back
 

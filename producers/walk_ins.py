@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from producers.amounts import ORDER_VALUE, draw
-from producers.visits import CURRENCY, Happening, Session
+from producers.visits import Happening, Session
 from stream_app.core.events import Order, OrderLine, PageView
 
 WALK_INS: Final = 0.005
@@ -27,7 +27,7 @@ def walk_in(session: Session, chance: Random) -> Iterator[Happening]:
     yield (
         at_ms + after_ms,
         Order(
-            id=f"{session.name}b", ts=ts + after_ms, order=f"{session.name}o", currency=CURRENCY,
+            id=f"{session.name}b", ts=ts + after_ms, order=f"{session.name}o", currency=session.traits.currency,
             total_minor=value + value // 5, tax_minor=value // 5, lines=(line,),
             new_customer=True if chance.random() < NEW else None, **session.who,
         ),

@@ -17,7 +17,7 @@ from zlib import crc32
 from producers import digest, habits, seasons, walk_ins
 from producers.response import POLICIES
 from producers.scenarios import Conditions, Schedule, conditions
-from producers.traits import ARM_WEIGHTS, USERS, Population, Traits
+from producers.traits import ARM_WEIGHTS, CURRENCIES, USERS, Population, Traits
 from producers.visits import Happening, Session, Visit, happenings, plan
 from stream_app.core.events import Arm, Event
 from stream_app.errors import LynceusError
@@ -42,11 +42,15 @@ class World:
         *,
         users: int = USERS,
         arms: Mapping[Arm, float] = ARM_WEIGHTS,
+        currencies: Mapping[str, float] = CURRENCIES,
     ) -> None:
-        """`seed` decides everything that chance decides; `users` is the size of the population."""
+        """`seed` decides everything that chance decides; `users` is the size of the population.
+
+        `arms` and `currencies` have the shares of people that belong to each arm, and pay in each currency.
+        """
         self.seed = seed
         self.schedule = schedule
-        self.population = Population(seed, users, arms)
+        self.population = Population(seed, users, arms, currencies)
         # Mutable state: the conditions of one tick, kept because thousands of happenings share it.
         self._held: tuple[int, Schedule, Conditions] = (-1, (), Conditions())
 

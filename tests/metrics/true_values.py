@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from tests.metrics.listing import Item, corrected_of, order_of
-from tests.metrics.retold import Told
+from tests.metrics.retold import Told, is_home
 from tests.metrics.seen import Seen, net
 from tests.metrics.test_attention_in_world import POINTS, fate
 from tests.metrics.test_context_in_world import is_rejection
@@ -160,6 +160,11 @@ def recommended_minor(order: Told) -> int:
     """Return the part of an order's value that recommendations earned, in whole minor units."""
     lines = sum(line["price_minor"] for line in order["lines"])
     return net(order) * sum(line["price_minor"] for line in quoted(order)) // lines
+
+
+def priced(seen: Seen) -> list[int]:
+    """Return the value of each cart whose prices are in the reporting currency; people pay in one."""
+    return [sum(add["price_minor"] for add in adds) for adds in seen.carts if is_home(adds[0])]
 
 
 def upsold(order: Told) -> bool:
@@ -332,7 +337,7 @@ TRUTHS: dict[str, Truth] = {
     "order_value_p90": lambda s: quantile((net(order) / 100 for order, _ in s.orders), 0.9),
     "aov_below_p99": lambda s: below_p99([net(order) for order, _ in s.orders]) / 100,
     "lines_per_order": partial(per_order, lambda order, _: len(order["lines"])),
-    "refund_rate": lambda s: share({e["order"] for e in s.of("refund")}, s.orders),
+    "refund_rate": lambda s: share({e["order"] for e in s.of("refund")}, s.of("order")),
     "refunded_share": lambda s: sum(back for _, back in s.orders) / sum(net(order) for order, _ in s.orders),
     "recommended_revenue_share": lambda s: (
         sum(recommended_minor(o) for o, _ in s.orders) / sum(net(o) for o, _ in s.orders)
@@ -349,8 +354,8 @@ TRUTHS: dict[str, Truth] = {
     "cart_adds_per_user": partial(per_user_day, lambda day: day[2]),
     "cart_add_rate": partial(per_user_day, lambda day: day[2] > 0),
     "cart_size": lambda s: fmean(map(len, s.carts)),
-    "cart_value": lambda s: fmean(sum(add["price_minor"] for add in adds) for adds in s.carts) / 100,
-    "cart_value_median": lambda s: quantile((sum(add["price_minor"] for add in adds) / 100 for adds in s.carts), 0.5),
+    "cart_value": lambda s: fmean(priced(s)) / 100,
+    "cart_value_median": lambda s: quantile(priced(s), 0.5) / 100,
     "recommended_add_share": lambda s: share("decision" in add for adds in s.carts for add in adds),
     **{
         f"{name}_at_{k}": partial(ordered, k, f"{name}_at_{k}")

@@ -91,6 +91,28 @@ def test_what_happens_is_what_is_true(name: str) -> None:
     assert {key: far for key, far in away.items() if far > 4} == {}
 
 
+def test_money_is_told_by_currency() -> None:
+    """Revenue is that of the reporting currency alone; what is credited in others stands beside it, sum by sum."""
+    run = count(World(3, arms=THIRDS, currencies={"EUR": 0.5, "CHF": 0.3, "SEK": 0.2}), 2.0, 480, LEDGERS)  # type: ignore[arg-type]  # as above
+    sums = {name: sum(of.get(name, 0) for of in run.totals.values()) for name in INDEX}
+    told = run.ledger.told()["credited_minor"]
+    assert (sums["revenue_minor"], {"EUR", "CHF", "SEK"}) == (told["EUR"], set(told))
+    assert 0 < sums["foreign_revenue_events"] < sums["conversions"]
+
+
+def test_revenue_that_is_true_is_that_of_one_currency() -> None:
+    """Of a market of which half pays abroad, revenue is what the others buy; how much is bought stays as it was."""
+    whole, half = (
+        truth.rates(Population(1, currencies=shares))["home.hero"]["personalized"]
+        for shares in ({"EUR": 1.0}, {"EUR": 0.5, "CHF": 0.5})
+    )
+    bought = half["conversions_per_session"]
+    assert (whole["conversions_per_session"], 0.0) == (pytest.approx(bought), whole["foreign_conversions_per_session"])
+    abroad = half["foreign_conversions_per_session"] / bought
+    assert 0.48 < abroad < 0.52
+    assert pytest.approx(whole["revenue_per_session"] * (1 - abroad)) == half["revenue_per_session"]
+
+
 def test_the_truth_is_the_sum_over_everything_that_may_be_shown() -> None:
     """For one kind of person, listing every list that can be shown gives what the closed form says."""
     who, now, stage = Traits("personalized", "loyal", "tablet", 2), STEADY._replace(context=0.25, clicks=0.9), 1

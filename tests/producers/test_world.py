@@ -9,6 +9,7 @@ from itertools import islice, pairwise, takewhile
 from statistics import fmean
 
 import pytest
+from msgspec import structs
 
 from producers import response, seasons
 from producers.amounts import CLICK_DELAY_MS, CONVERSION_DELAY_MS, ORDER_VALUE, REFUND_DELAY_MS, mean
@@ -113,7 +114,7 @@ def test_everything_quotes_what_it_came_from(hour: list[Happening]) -> None:
             case Conversion(goal="purchase", decision=str(decision), item=str(item)):
                 delay_ms = at_ms - path.clicked[decision, item]
                 assert min(CONVERSION_DELAY_MS) <= delay_ms <= max(CONVERSION_DELAY_MS)
-                assert ("app", "EUR") == (event.channel, event.currency)
+                assert event.channel == "app"
             case Order(lines=[line, *rest]) if line.decision is not None:
                 assert at_ms - path.clicked[line.decision, line.item] <= max(CONVERSION_DELAY_MS)
                 goods = sum(each.price_minor for each in event.lines)
@@ -125,6 +126,20 @@ def test_everything_quotes_what_it_came_from(hour: list[Happening]) -> None:
                 assert min(REFUND_DELAY_MS) <= at_ms - bought_ms <= max(REFUND_DELAY_MS)
                 assert money == event.amount_minor
     assert min(seen[kind] for kind in (Conversion, Order, Refund)) > 0
+
+
+def test_a_second_currency_changes_nothing_but_the_currency() -> None:
+    """Some people always pay in another currency; without it the same things happen, event by event."""
+    one = [event for _, event in World(3).happenings(START_MS, 3.0, START_MS + HOUR_MS // 4)]
+    other = [event for _, event in World(3, currencies={"EUR": 1.0}).happenings(START_MS, 3.0, START_MS + HOUR_MS // 4)]
+    paid = defaultdict(set)
+    for event in one:
+        if (currency := getattr(event, "currency", None)) is not None:
+            paid[event.user].add(currency)
+    said = Counter(currency for of in paid.values() for currency in of)
+    at_home = [structs.replace(e, currency="EUR") if getattr(e, "currency", None) else e for e in one]
+    assert (other, {"EUR", "CHF"}, len(paid)) == (at_home, set(said), said.total())
+    assert 0.01 < said["CHF"] / said.total() < 0.12
 
 
 def test_a_user_keeps_traits_and_the_arms_have_their_shares() -> None:
