@@ -1,5 +1,6 @@
 """How a client of aiokafka reaches the brokers: addresses, encryption, credentials. For worker and server."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Iterator
@@ -47,3 +48,12 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def is_ending() -> bool:
+    """Say whether this task was cancelled: the clients swallow that where an answer comes at the same moment.
+
+    Also while they close. Who goes on in a loop has to ask.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -5,15 +5,15 @@ What arrives twice has the same id. One server sends at a time; verdicts are rar
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream_app.connection import client_options, quiet
+from stream_app.connection import client_options, is_ending, quiet
 from stream_app.errors import LynceusError
+from stream_app.serving.outage import Outage
 from stream_app.serving.reader import StoreUnavailableError
 from stream_app.serving.watch_store import WatchStore
 from stream_app.settings import KafkaSettings
@@ -37,8 +37,12 @@ class Courier:
         self._kafka = kafka
         self._name = name
         self._waiting = asyncio.Event()
-        self._log: Any = structlog.get_logger("lynceus.server")
-        self.is_up = True
+        self._outage = Outage("verdicts wait for Kafka", "Kafka takes verdicts again", topic=kafka.verdicts_topic)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Kafka took what was sent last."""
+        return not self._outage.fault
 
     def wake(self) -> None:
         """Take note that verdicts wait."""
@@ -51,6 +55,8 @@ class Courier:
             await self._waiting.wait()
             self._waiting.clear()
             delay_s = LOOK_EVERY_S if await self.send() else min(2 * delay_s, LONGEST_BACKOFF_S)
+            if is_ending():
+                return
             await asyncio.sleep(delay_s)
 
     async def send(self) -> bool:
@@ -64,9 +70,9 @@ class Courier:
         except StoreUnavailableError:
             return False  # told by the refresher, which cannot read either
         except (KafkaError, LynceusError, OSError, TimeoutError) as error:
-            self._note(" ".join(f"{type(error).__name__}: {error}".split())[:200])
+            self._outage.note(" ".join(f"{type(error).__name__}: {error}".split())[:200])
             return False
-        self._note("")
+        self._outage.note("")
         return True
 
     async def _deliver(self, waiting: list[bytes]) -> None:
@@ -92,11 +98,3 @@ class Courier:
                 await producer.stop()
         except (KafkaError, OSError, TimeoutError):
             return  # what was not acknowledged stays in the outbox
-
-    def _note(self, fault: str) -> None:
-        """Log one line when Kafka does not take verdicts, and one when it does again."""
-        if fault and self.is_up:
-            self._log.warning("verdicts wait for Kafka", reason=fault, topic=self._kafka.verdicts_topic)
-        elif not fault and not self.is_up:
-            self._log.info("Kafka takes verdicts again")
-        self.is_up = not fault

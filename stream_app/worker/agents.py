@@ -7,8 +7,9 @@ partition rather than eat its log.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -39,6 +40,20 @@ class Send(Protocol):
 
     def __call__(self, topic: str, records: Sequence[Kept]) -> Awaitable[Sequence[Awaitable[object]]]:
         """Send them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handing:
+    """Records on their way to Kafka's client. Whoever awaits it goes on when Kafka has acknowledged all of them.
+
+    Raises what the sending did.
+    """
+
+    handed: "asyncio.Future[Sequence[Awaitable[object]]]"
+
+    def __await__(self) -> Generator[Any, None, None]:
+        for acknowledged in (yield from self.handed.__await__()):
+            yield from acknowledged.__await__()
 
 
 class Counting:
@@ -117,13 +132,19 @@ class Counting:
             head.anchor_offset, head.anchor = last.offset(end), anchor_of(last.values[end], last.arrived_ms)
         head.skipped_offsets = follow - head.first_offset - head.applied
         self._instruments.processed(report, time.perf_counter() - began)
+        if report.apart:
+            await self._set_apart(claim, report.apart)
+
+    async def _set_apart(self, claim: Claim, apart: Sequence[SetApart]) -> None:
+        """Hand records to Kafka's client. From this moment on no checkpoint passes them before Kafka has them."""
         kept: dict[str, list[Kept]] = {}
         where = f"{claim.tp.topic}/{claim.tp.partition}/".encode()
-        for apart in report.apart:
-            topic = self._late_topic if apart.outcome == LATE else self._dead_letters_topic
-            kept.setdefault(topic, []).append(kept_of(where, apart))
-        for topic, records in kept.items():
-            claim.sending.update(await self._send(topic, records))
+        for each in apart:
+            topic = self._late_topic if each.outcome == LATE else self._dead_letters_topic
+            kept.setdefault(topic, []).append(kept_of(where, each))
+        handings = [Handing(asyncio.ensure_future(self._send(topic, records))) for topic, records in kept.items()]
+        claim.sending.update(handings)
+        await asyncio.gather(*(handing.handed for handing in handings))
 
     def _is_same_log(self, claim: Claim, batch: RecordBatch) -> bool:
         """Compare the record before the claimed position with the one that was counted there."""

@@ -27,8 +27,9 @@ from stream_app.worker.checkpoint import Checkpoints
 from stream_app.worker.inputs import Following, Register
 from stream_app.worker.instruments import Instruments
 from stream_app.worker.memory import Memory
+from stream_app.worker.sending import Producer
 from stream_app.worker.tables import StateTable, StateTables
-from stream_app.worker.transport import Consumer, Producer
+from stream_app.worker.transport import Consumer
 from stream_app.worker.vitals import Vitals
 
 log = structlog.get_logger("lynceus.worker")
@@ -274,8 +275,7 @@ async def _watch_memory(app: App) -> None:
     before = Memory.ENOUGH
     while not app.should_stop:
         await app.sleep(WATCH_MEMORY_EVERY_S)
-        resident = memory.resident_bytes()
-        now = memory.judge(resident, cap, before)
+        resident, now = memory.look(cap, before)
         cast(Consumer, app.consumer).thread.backlog.is_scarce = now is not Memory.ENOUGH
         app.instruments.memory(resident, cap, now)
         if now is Memory.SCARCE and before is Memory.ENOUGH:

@@ -1,8 +1,9 @@
 """Checkpoints: exactly once, with Redis as the authority.
 
-    claim ---> load ---> seek ---> apply ... apply ---> flush ---> apply ... ---> flush, drop (revoked)
-      ^                                                   |
-      '------------- anything but "ok", or no reply: drop the memory, claim again
+    claim ---> load ---> seek ---> apply ... apply ---> flush ---> apply ... ---> flush, release (revoked)
+      ^                                                   |                                  |
+      |------------- anything but "ok", or no reply: drop the memory, claim again            |
+      '------------- without loading, if Kafka gives it back and nobody wrote meanwhile -----'
 
 A partition's cells, joins and source offset are one hash, and move on in one guarded HSET. The guard is a nonce, drawn
 at random at every claim, and the offset that the owner believes is stored. Kafka's committed offset is a witness only.
@@ -48,7 +49,7 @@ DECIDE: Final = "restore the former settings, or decide with `lynceus partition 
 class Checkpoints:
     """All partitions that this worker holds, or wants.
 
-    Mutable state: `claims` and `wanted`; when the next checkpoint is due.
+    Mutable state: `claims` and `wanted`; what was released last, until the next claim; when the next checkpoint is due.
     """
 
     def __init__(
@@ -80,14 +81,16 @@ class Checkpoints:
         self.cluster = ""
         self.claims: dict[TP, Claim] = {}
         self.wanted: dict[TP, Wanted] = {}
+        self._released: dict[TP, Claim] = {}
         self._claiming = asyncio.Lock()
 
     # -- claim ------------------------------------------------------------------------------------------------------
 
     async def claim(self, partitions: Iterable[TP]) -> None:
-        """Take over exactly these partitions, anew: whatever was held before is dropped."""
+        """Take over exactly these partitions, anew: whatever was held before is dropped, or looked at again."""
         self.claims.clear()
         self.wanted = {tp: Wanted(tp) for tp in partitions}
+        self._released = {tp: released for tp, released in self._released.items() if tp in self.wanted}
         self._instruments.assigned(len(self.wanted))
         await self.claim_wanted()
 
@@ -118,7 +121,9 @@ class Checkpoints:
         tp, source = wanted.tp, self._source()
         nonce = secrets.token_hex(8)
         identity = f"{self.cluster}/{tp.topic}"
-        reply = await self._run("claim", scripts.CLAIM, self._key(tp), nonce, self._configuration, identity)
+        released = self._released.pop(tp, None)
+        held = (released.nonce, released.stored) if released else ("", "")
+        reply = await self._run("claim", scripts.CLAIM, self._key(tp), nonce, self._configuration, identity, *held)
         self._instruments.redis_up(True)
         assert isinstance(reply, list)
         verdict, *flat = reply
@@ -127,8 +132,11 @@ class Checkpoints:
             self._refuse(wanted, f"its counts belong to another {what} ({flat[0].decode() or 'unknown'})")
             return
         begin, end, witness = await ends.of(tp)
-        fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        claim = await self._take_up(tp, nonce, identity, fields, begin, witness)
+        if released and verdict == b"same":
+            claim: Claim | None = released.again(nonce)
+        else:
+            fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+            claim = await self._take_up(tp, nonce, identity, fields, begin, witness)
         if claim is None:
             return  # another worker was faster: claim again
         if claim.position > end:  # which the former owner may have made true since the ends were asked for
@@ -163,7 +171,7 @@ class Checkpoints:
                 self._lost(tp, "Redis has no state, but Kafka says that offsets were counted", witness)
             return await self._begin(tp, nonce, identity, begin, witness)
         try:
-            claim = self._load(tp, nonce, fields)
+            claim = Claim.load(tp, nonce, self._plan, self._rules, fields)
         except (KeyError, ValueError) as error:  # msgspec's errors are ValueErrors
             self._lost(tp, f"the stored state is not whole ({type(error).__name__}: {error})", 0)
             reached = fields.get(layout.OFFSET, b"")
@@ -199,20 +207,6 @@ class Checkpoints:
         else:
             reply = await self._run("restart", scripts.RESTART, self._key(tp), nonce, *_flat(fields))
         return Claim(tp, nonce, 0, state, begin, begin, incarnation) if reply == b"ok" else None
-
-    def _load(self, tp: TP, nonce: str, fields: dict[str, bytes]) -> Claim:
-        """Rebuild a claim from stored fields. Raises KeyError or ValueError when they are not a whole state."""
-        offset = int(fields[layout.OFFSET])
-        state, stale = Partition.restore(self._plan, self._rules, fields)
-        head = state.head
-        between = offset - head.first_offset - head.skipped_offsets
-        if not head.applied == between == sum(head.outcomes.values()):
-            raise ValueError(
-                f"{head.applied} records applied, {between} offsets, {sum(head.outcomes.values())} outcomes"
-            )
-        incarnation = fields[layout.INCARNATION].decode()
-        anchor = (head.anchor_offset, head.anchor) if head.applied else None
-        return Claim(tp, nonce, 0, state, offset, offset, incarnation, anchor=anchor, stale=stale)
 
     def _adopt(self, claim: Claim, identity: str, begin: int) -> None:
         """Continue the counts on another log, from its start: an operator has said so."""
@@ -357,6 +351,8 @@ class Checkpoints:
                 offset=claim.stored,
                 unwritten=claim.position - claim.stored,
             )
+        # With most rebalances much comes back at once: to load that again would take most of the time.
+        self._released = {tp: claim for tp, claim in self.claims.items() if claim.is_stored}
         self.claims.clear()
         self.wanted.clear()
         self._instruments.assigned(0)

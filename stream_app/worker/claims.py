@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Self
 
 from faust.types import TP
 
+from stream_app.core import cells as layout
 from stream_app.core.processor import Partition
+from stream_app.core.rules import Rules
+from stream_app.core.tally import Plan
 
 
 @dataclass(slots=True)
@@ -44,6 +48,30 @@ class Claim:
     end: int = 0
     """Where the log ended, as far as is known."""
 
+    @classmethod
+    def load(cls, tp: TP, nonce: str, plan: Plan, rules: Rules, fields: dict[str, bytes]) -> Self:
+        """Rebuild a claim from stored fields. Raises KeyError or ValueError when they are not a whole state."""
+        offset = int(fields[layout.OFFSET])
+        state, stale = Partition.restore(plan, rules, fields)
+        head = state.head
+        between = offset - head.first_offset - head.skipped_offsets
+        if not head.applied == between == sum(head.outcomes.values()):
+            raise ValueError(
+                f"{head.applied} records applied, {between} offsets, {sum(head.outcomes.values())} outcomes"
+            )
+        incarnation = fields[layout.INCARNATION].decode()
+        return cls(tp, nonce, 0, state, offset, offset, incarnation, anchor=_anchor(state), stale=stale)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether what is stored is what is held, and nothing is on its way."""
+        return self.position == self.stored and not (self.is_due or self.sending or self.adopted)
+
+    def again(self, nonce: str) -> Self:
+        """Return the claim anew, on the state that was held: nobody has written since."""
+        held = (self.tp, nonce, 0, self.state, self.stored, self.stored, self.incarnation)
+        return type(self)(*held, anchor=_anchor(self.state), stale=self.stale)
+
 
 @dataclass(slots=True)
 class Wanted:
@@ -54,3 +82,9 @@ class Wanted:
     due_s: float = 0.0
     refused: str = ""
     """Why it cannot be claimed without an operator."""
+
+
+def _anchor(state: Partition) -> tuple[int, int] | None:
+    """Return the last record that is counted, to be seen again in the log; None where none was."""
+    head = state.head
+    return (head.anchor_offset, head.anchor) if head.applied else None

@@ -139,7 +139,7 @@ class Following:
 
     async def run(self) -> None:
         """Follow until cancelled: whatever Kafka and Redis do, try again."""
-        while not _is_ending():
+        while not connection.is_ending():
             try:
                 await self._follow()
             except (KafkaError, RedisError, OSError, TimeoutError) as error:
@@ -163,7 +163,7 @@ class Following:
                     await consumer.start()
             await self._wait_for_topic(consumer)
             consumer.subscribe([self._kafka.inputs_topic])
-            while not _is_ending():
+            while not connection.is_ending():
                 await self._take(await consumer.getmany(timeout_ms=int(LOOK_EVERY_S * 1000)))
                 self._well()
         finally:
@@ -175,7 +175,7 @@ class Following:
     async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> None:
         """Return when the topic exists. All topics are asked for: naming a missing one might create it."""
         topic = self._kafka.inputs_topic
-        while not _is_ending() and topic not in await consumer.topics():
+        while not connection.is_ending() and topic not in await consumer.topics():
             await self._wait(f"Kafka has no topic {topic}; `lynceus topics ensure` creates it")
 
     async def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
@@ -208,12 +208,6 @@ class Following:
         if self._trouble:
             log.info("inputs are followed again")
         self._trouble, self._delay_s = "", SOONEST_S
-
-
-def _is_ending() -> bool:
-    """Say whether this task was cancelled. The clients swallow that where an answer comes at the same moment."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _answered(command: Any) -> Any:

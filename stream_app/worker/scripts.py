@@ -7,13 +7,15 @@ HSET of absolute values: a truncated file then holds all of it or nothing, and r
 from typing import Final
 
 CLAIM: Final = """
--- Take a partition over. KEYS[1] its hash; ARGV: nonce, configuration, log.
--- Returns {'new'} | {'other_config', theirs} | {'other_log', theirs} | {'ok', field, value, ...}
-local m = redis.call('HMGET', KEYS[1], '@off', '@cfg', '@log')
+-- Take a partition over. KEYS[1] its hash; ARGV: nonce, configuration, log, then the nonce and the offset of a state
+-- that the caller still has ('' = none). Returns
+-- {'new'} | {'other_config', theirs} | {'other_log', theirs} | {'same'} (as the caller has) | {'ok', field, value, ...}
+local m = redis.call('HMGET', KEYS[1], '@off', '@cfg', '@log', '@tok')
 if not m[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'new'} end
 if m[2] ~= ARGV[2] then return {'other_config', m[2] or ''} end
 if m[3] ~= ARGV[3] and m[3] ~= '*' then return {'other_log', m[3] or ''} end
 redis.call('HSET', KEYS[1], '@tok', ARGV[1])
+if m[4] == ARGV[4] and m[1] == ARGV[5] then return {'same'} end
 local all = redis.call('HGETALL', KEYS[1])
 table.insert(all, 1, 'ok')
 return all

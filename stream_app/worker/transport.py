@@ -8,14 +8,13 @@ its acknowledgements, its read offsets and its committed offsets. Where to read 
 
 import asyncio
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Protocol, cast
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError, FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from faust import Service
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -23,14 +22,13 @@ from stream_app.core.events import LATEST_MS
 from stream_app.core.processor import Span
 from stream_app.worker.backlog import Backlog, Standing, cost_of
 from stream_app.worker.batches import RecordBatch
+from stream_app.worker.sending import Producer
 
 _value = attrgetter("value")
 _offset = attrgetter("offset")
 WATCH_INTERVAL_S = 0.5
 HELD_BACK_S = 0.01
 """How soon to look again for room: nothing wakes the consumer's thread when something was counted."""
-GATHER_S = 0.2
-"""How long records set apart may wait for more of them: a request costs as much as counting some seventy records."""
 
 
 class Positions(Protocol):
@@ -44,6 +42,9 @@ class Positions(Protocol):
 
     async def flush_if_due(self) -> Mapping[TP, int]:
         """Do the same, unless checkpoints take too much of the time."""
+
+    async def release(self) -> None:
+        """Write what was counted, and let go of everything."""
 
     def standing(self, partition: TP) -> Standing | None:
         """Return where a claim stands, None where nothing would be counted; asked from the consumer's thread."""
@@ -227,12 +228,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Say nothing: whether a partition advances is watched by the checkpoints, whose word ends the worker.
-
-        Faust's own watch knows of no commit that it did not make, and from the fifth minute on complains every second.
-        """
-
 
 def _span(batch: Any, position: int) -> Span:
     """Return the records of a batch at or beyond `position`."""
@@ -269,11 +264,15 @@ class _NoReadOffsets(dict[TP, int | None]):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, with the checkpoint in the place of committed offsets."""
+    """Faust's consumer, with the checkpoint in the place of committed offsets.
+
+    Mutable state: whether there is an assignment that was not claimed yet.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _NoReadOffsets()
+        self._is_claim_due = False
 
     @property
     def positions(self) -> Positions:
@@ -310,9 +309,22 @@ class Consumer(driver.Consumer):
         # An interval tree of holes per offset is what Faust's acknowledgements need; a jump of millions blocks it.
         pass
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note that there is something to claim; where there is nothing, Faust asks for nothing."""
+        self._is_claim_due = True
+        if not assigned:
+            await self.seek_to_committed()
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Claim the assigned partitions; each is sought to where its own state stands."""
-        await self.positions.claim(self.owned())
+        """Claim the assigned partitions, once for each assignment; each is sought to where its own state stands.
+
+        Faust also asks for it while partitions are being given back, and what it fetched is thrown away: claimed then,
+        they would be taken from those who get them, and what is not written yet would be counted again.
+        """
+        if self._is_claim_due:
+            self._is_claim_due = False
+            await self.positions.claim(self.owned())
         self._forget_acknowledgements()
         return {}
 
@@ -330,12 +342,35 @@ class Consumer(driver.Consumer):
         self.app.sensors.on_commit_completed(self, state)
         return True
 
+    @Service.task
+    async def _commit_handler(self) -> None:
+        """Commit again and again, the interval after the last one.
+
+        Faust's own timer begins each at its time, and warns of every one that takes longer than the interval: while a
+        backlog is counted that is most of them, and nothing is wrong.
+        """
+        while not self.should_stop:
+            await self.sleep(self.commit_interval)
+            await self.commit()
+
+    @Service.task
+    async def _commit_livelock_detector(self) -> None:
+        """Say nothing: whether a partition advances is watched by the checkpoints, whose word ends the worker.
+
+        Faust's own watch knows of no commit that it did not make, and from the fifth minute on complains every second.
+        """
+
     async def seek_epoch(self, partition: TP, offset: int, epoch: int) -> None:
         """Move a partition; see `ConsumerThread.seek_epoch`."""
         await self.thread.call_thread(self._seek_epoch, partition, offset, epoch)
 
     async def _seek_epoch(self, partition: TP, offset: int, epoch: int) -> None:
         self.thread.seek_epoch(partition, offset, epoch)
+
+    async def on_stop(self) -> None:
+        """Commit once more, and let go: what would be counted from now on could not be written any more."""
+        await super().on_stop()
+        await self.positions.release()
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
         """Return the group's committed offsets."""
@@ -355,109 +390,6 @@ class Consumer(driver.Consumer):
     def _forget_acknowledgements(self) -> None:
         for acknowledged in (*self._acked.values(), *self._acked_index.values()):
             acknowledged.clear()
-
-
-class Record(Protocol):
-    """What is sent: a record with its headers."""
-
-    @property
-    def key(self) -> bytes:
-        """The key."""
-
-    @property
-    def value(self) -> bytes:
-        """The value."""
-
-    @property
-    def headers(self) -> list[tuple[str, bytes]]:
-        """The headers."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Gathered:
-    """Records that go together: the batch, whether it must leave, whether it has left, and Kafka's acknowledgement.
-
-    Whoever awaits it makes it leave, and goes on when Kafka has acknowledged it. Raises what the sending did.
-    """
-
-    batch: Any
-    due: asyncio.Event = field(default_factory=asyncio.Event)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    sent: "asyncio.Future[object]" = field(default_factory=asyncio.Future)
-
-    def __await__(self) -> Generator[Any, None, object]:
-        self.due.set()
-        # Several claims wait for one batch: what one of them cancels stays its own.
-        return asyncio.shield(self.sent).__await__()
-
-
-class Producer(driver.Producer):
-    """Faust's producer, and a way to send many records together: a future for each would cost more than counting it.
-
-    Mutable state: by topic, the batch that is gathered while another is on its way, and the task that sends them. More
-    than these two batches never wait, each at most the producer's batch size.
-    """
-
-    def __post_init__(self) -> None:
-        """Begin with nothing gathered."""
-        super().__post_init__()
-        self._gathered: dict[str, Gathered] = {}
-        self._sending: dict[str, asyncio.Task[None]] = {}
-
-    async def send_together(self, topic: str, records: Iterable[Record]) -> Sequence[Gathered]:
-        """Send the records in order to one partition, soon; return the batches they are in, to be awaited.
-
-        Waits only while a batch is full and the one before it is not acknowledged.
-        """
-        batches: list[Gathered] = []
-        for record in records:
-            gathered = self._gather(topic)
-            while not _is_added(gathered.batch, record):
-                assert gathered.batch.record_count(), "one record always fits"
-                gathered.due.set()
-                await gathered.left.wait()
-                gathered = self._gather(topic)
-            if not batches or batches[-1] is not gathered:
-                batches.append(gathered)
-        return batches
-
-    def _gather(self, topic: str) -> Gathered:
-        """Return the batch that is being gathered; the first record of one sees to it that it will be sent."""
-        gathered = self._gathered.get(topic)
-        if gathered is None:
-            gathered = self._gathered[topic] = Gathered(self._ensure_producer().create_batch())
-            if topic not in self._sending:
-                self._sending[topic] = asyncio.create_task(self._send_gathered(topic))
-        return gathered
-
-    async def _send_gathered(self, topic: str) -> None:
-        """Send batch after batch, each when it is full, somebody waits for it, or it has waited long enough."""
-        gathered = None
-        try:
-            while (gathered := self._gathered.get(topic)) is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(gathered.due.wait(), GATHER_S)
-                del self._gathered[topic]
-                gathered.left.set()
-                try:
-                    producer = self._ensure_producer()
-                    partition = min(await producer.partitions_for(topic))
-                    gathered.sent.set_result(
-                        await (await producer.send_batch(gathered.batch, topic, partition=partition))
-                    )
-                except Exception as error:  # whatever it is: whoever waits for the batch must know
-                    gathered.sent.set_exception(error)
-                    gathered.sent.exception()  # and where its claims are gone, nobody waits: that is no fault to log
-        finally:
-            del self._sending[topic]
-            for left in (gathered, self._gathered.pop(topic, None)):
-                if left is not None:
-                    left.left.set()
-                    left.sent.cancel()
-
-
-def _is_added(batch: Any, record: Record) -> bool:
-    return batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is not None
 
 
 class Transport(driver.Transport):

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from kafka import KafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -165,5 +166,36 @@ async def test_it_runs_until_it_is_told_to_stop(redis: "Redis", kafka: KafkaSett
         while (await store.look()).waiting:  # noqa: ASYNC110  # Redis has nothing to wake us with
             await asyncio.sleep(0.02)
     running.cancel()
-    await asyncio.wait([running])
+    await ended(running)
     assert VERDICTS == [value for _, value in sent(kafka)]
+
+
+async def test_it_stops_also_while_it_closes_its_connection(
+    redis: "Redis", kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka's client takes a cancellation in its last moments for one of its own and swallows it."""
+    store = store_of(redis)
+    await filled(store)
+    courier = Courier(store, kafka, "one")
+    running = asyncio.create_task(courier.run())
+    monkeypatch.setattr(AIOKafkaClient, "close", interrupted(AIOKafkaClient.close, running))
+    courier.wake()
+    await ended(running)
+    assert (0, VERDICTS) == ((await store.look()).waiting, [value for _, value in sent(kafka)])
+
+
+def interrupted(close: Callable[[AIOKafkaClient], Awaitable[None]], running: "asyncio.Task[None]") -> object:
+    """Return `close` as it goes when `running` is cancelled in the middle of it."""
+
+    async def closing(client: AIOKafkaClient) -> None:
+        asyncio.get_running_loop().call_soon(running.cancel)
+        await close(client)
+
+    return closing
+
+
+async def ended(running: "asyncio.Task[None]") -> None:
+    """Return when the task has ended, however. Raises TimeoutError if it does not."""
+    _, left = await asyncio.wait([running], timeout=20)
+    if left:
+        raise TimeoutError(f"it goes on: {left}")

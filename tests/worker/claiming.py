@@ -102,6 +102,9 @@ class Worker:
         self.checkpoints.cluster = cluster
         self.sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.sent.set_result(None)
+        self.room = asyncio.Event()
+        self.room.set()
+        self.asked = asyncio.Event()
         self.counting = Counting(
             Held(self.checkpoints),
             self.checkpoints,
@@ -113,6 +116,8 @@ class Worker:
         )
 
     async def _send(self, *_: Any) -> "list[asyncio.Future[object]]":
+        self.asked.set()
+        await self.room.wait()
         return [self.sent]
 
     async def claim(self) -> "Worker":
@@ -151,6 +156,12 @@ THREE = [shown(number) for number in range(3)]
 def fields(stored: Any) -> dict[str, bytes]:
     """Return the hash of the partition."""
     return {name.decode(): value for name, value in stored.hgetall(KEY).items()}
+
+
+def roll_back(stored: Any, snapshot: Mapping[str, bytes]) -> None:
+    """Let Redis go back to when the hash of the partition was this."""
+    stored.delete(KEY)
+    stored.hset(KEY, mapping=snapshot)
 
 
 def outcomes(stored: Any) -> Counter[str]:

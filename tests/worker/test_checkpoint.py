@@ -15,7 +15,19 @@ from stream_app.core.rules import Rules
 from stream_app.metrics.catalogue import PLAN
 from stream_app.worker.checkpoint import ALIVE_EVERY_S
 from tests.timelines import LATER, T0
-from tests.worker.claiming import EVENTS, KEY, THREE, ShortLog, Worker, fields, hsets, monitored, outcomes, shown
+from tests.worker.claiming import (
+    EVENTS,
+    KEY,
+    THREE,
+    ShortLog,
+    Worker,
+    fields,
+    hsets,
+    monitored,
+    outcomes,
+    roll_back,
+    shown,
+)
 
 
 @pytest.fixture
@@ -108,8 +120,7 @@ async def test_a_state_that_went_back_says_so_until_it_is_there_again(
     snapshot = fields(stored)
     await first.count(*THREE)
     await first.checkpoints.release()
-    stored.delete(KEY)
-    stored.hset(KEY, mapping=snapshot)
+    roll_back(stored, snapshot)
     log.witness = 3
     second = await Worker(redis, log).claim()
     await second.checkpoints.flush()
@@ -170,8 +181,7 @@ async def test_a_rollback_is_noticed_on_an_idle_partition(redis: "Redis", stored
     snapshot = fields(stored)
     await worker.count(*THREE)
     await worker.checkpoints.flush()
-    stored.delete(KEY)
-    stored.hset(KEY, mapping=snapshot)
+    roll_back(stored, snapshot)
     worker.clock_s += ALIVE_EVERY_S
     await worker.checkpoints.verify()
     assert worker.position is None

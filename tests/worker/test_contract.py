@@ -33,10 +33,10 @@ USED: dict[tuple[type, str], str] = {
     (driver.AIOKafkaConsumerThread, "_consumer"): "transport.ConsumerThread._watch_coordinator",
     (driver.AIOKafkaConsumerThread, "_ensure_consumer"): "transport.ConsumerThread.seek_epoch, committed, _commit",
     (driver.Consumer, "_thread"): "transport.Consumer.thread",
-    (driver.Producer, "_ensure_producer"): "transport.Producer._gather, _send_gathered",
-    (AIOKafkaProducer, "partitions_for"): "transport.Producer._send_gathered",
-    (AIOKafkaProducer, "create_batch"): "transport.Producer._gather",
-    (AIOKafkaProducer, "send_batch"): "transport.Producer._send_gathered",
+    (driver.Producer, "_ensure_producer"): "sending.Producer._gather, _send_gathered",
+    (AIOKafkaProducer, "partitions_for"): "sending.Producer._send_gathered",
+    (AIOKafkaProducer, "create_batch"): "sending.Producer._gather",
+    (AIOKafkaProducer, "send_batch"): "sending.Producer._send_gathered",
     (driver.Consumer, "_read_offset"): "transport.Consumer.__init__",
     (driver.Consumer, "_acked"): "transport.Consumer._forget_acknowledgements",
     (driver.Consumer, "_acked_index"): "transport.Consumer._forget_acknowledgements",
@@ -93,6 +93,8 @@ REPLACED: dict[tuple[type, str], tuple[type, tuple[str, ...]]] = {
     (transport.Consumer, "_add_gap"): (driver.Consumer, ("tp", "offset_from", "offset_to")),
     (transport.Consumer, "seek_to_committed"): (driver.Consumer, ()),
     (transport.Consumer, "force_commit"): (driver.Consumer, ("topics", "start_new_transaction")),
+    (transport.Consumer, "_commit_handler"): (driver.Consumer, ()),
+    (transport.Consumer, "_commit_livelock_detector"): (driver.Consumer, ()),
     (tables.StateTable, "on_key_get"): (Table, ("key",)),
     (tables.StateTable, "on_key_set"): (Table, ("key", "value")),
     (tables.StateTable, "on_key_del"): (Table, ("key",)),
@@ -106,6 +108,9 @@ REPLACED: dict[tuple[type, str], tuple[type, tuple[str, ...]]] = {
     (store.RedisStore, "backup_partition"): (Store, ("tp", "flush", "purge", "keep")),
     (store.RedisStore, "restore_backup"): (Store, ("tp", "latest", "backup_id")),
 }
+
+OWN = {"transport": {"_watch", "_is_claim_due"}, "sending": {"_gathered", "_sending"}}
+"""Private attributes of our own, by module."""
 
 
 def has(kind: type, name: str) -> bool:
@@ -148,14 +153,14 @@ def test_what_is_replaced_is_called_as_before(ours: type, name: str) -> None:
     assert expected == parameters, f"{base.__module__}.{base.__name__}.{name} is called otherwise in {installed()}"
 
 
-@pytest.mark.parametrize("module", ["transport", "tables", "store"])
+@pytest.mark.parametrize("module", ["transport", "sending", "tables", "store"])
 def test_the_list_is_whole(module: str) -> None:
     """Every private attribute that the module reads of others is in the list above, and nothing else."""
     tree = ast.parse((WORKER / f"{module}.py").read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr)}
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    own |= {"_watch", "_gathered", "_sending"} if module == "transport" else set()  # attributes of our own
+    own |= OWN.get(module, set())
     listed = {name for (_, name), where in USED.items() if re.match("_(?!_)", name) and where.startswith(f"{module}.")}
     assert listed == read - own
 

@@ -1,5 +1,6 @@
 """Overload: what is fetched ahead is bounded, checkpoints become rarer when they cost too much, memory has a cap."""
 
+import ctypes
 import gc
 import weakref
 from operator import itemgetter
@@ -21,7 +22,7 @@ from stream_app.settings import KafkaSettings, WorkerSettings
 from stream_app.worker.app import OVER_MEMORY_STATUS
 from stream_app.worker.backlog import PARTITION_BYTES, RECORD_COST, SCARCE_BYTES, TOTAL_BYTES, Backlog
 from stream_app.worker.batches import RecordBatch
-from stream_app.worker.memory import Memory, judge
+from stream_app.worker.memory import Memory, give_back, judge, look, resident_bytes
 from tests.fleet import PATIENCE_S, fleet, make_settings, send, shop_events
 from tests.recount import read, recount
 from tests.timelines import T0
@@ -96,6 +97,32 @@ def test_little_is_fetched_ahead_while_memory_is_scarce() -> None:
 def test_memory_is_judged_by_its_share_of_the_cap(percent: int, before: Memory, expected: Memory) -> None:
     """Scarce from 90 % until below 85 %, over from 97 %."""
     assert judge(percent * 1_000, 100_000, before) is expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (80, 70, (80, Memory.ENOUGH)),
+        (98, 89, (89, Memory.ENOUGH)),
+        (98, 91, (91, Memory.SCARCE)),
+        (99, 98, (98, Memory.OVER)),
+    ],
+)
+def test_free_pages_are_given_back_before_anything_else(before: int, after: int, expected: tuple[int, Memory]) -> None:
+    """What is too much only because the C library keeps it is no reason to fetch less, or to leave."""
+    held = [before]
+    assert expected == look(100, Memory.ENOUGH, lambda: held[-1], lambda: held.append(after))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not GNU's")
+def test_pages_between_what_lives_on_are_given_back() -> None:
+    """Every sixteenth of many blocks stays: nearly all pages between them are the system's again."""
+    blocks = [bytearray(2_000) for _ in range(50_000)]
+    kept = blocks[::16]
+    full = resident_bytes()
+    del blocks
+    give_back()
+    assert full - resident_bytes() > 50_000_000 > sum(map(len, kept))
 
 
 def test_a_state_that_is_dropped_is_freed_at_once() -> None:

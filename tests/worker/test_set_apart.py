@@ -9,10 +9,10 @@ from faust.exceptions import NotReady
 
 from producers.topics import ensure_topics
 from stream_app.settings import KafkaSettings, Settings
-from stream_app.worker import transport
+from stream_app.worker import sending
 from stream_app.worker.agents import Kept
 from stream_app.worker.app import create_app
-from stream_app.worker.transport import Producer
+from stream_app.worker.sending import Producer
 from tests.recount import read
 
 PATIENCE_S = 30.0
@@ -40,7 +40,7 @@ async def test_whoever_waits_makes_a_batch_leave(
     producer: Producer, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long batches may be gathered, a checkpoint that needs one waits for Kafka alone."""
-    monkeypatch.setattr(transport, "GATHER_S", NEVER_S)
+    monkeypatch.setattr(sending, "GATHER_S", NEVER_S)
     topic = kafka_settings.dead_letters_topic
     sent = letters(3)
     batches = [batch for one in sent for batch in await producer.send_together(topic, [one])]
@@ -61,7 +61,7 @@ async def test_a_full_batch_leaves_and_the_next_one_fills(
     producer: Producer, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than a batch holds is sent as several, in order, without anybody waiting for the first of them."""
-    monkeypatch.setattr(transport, "GATHER_S", NEVER_S)
+    monkeypatch.setattr(sending, "GATHER_S", NEVER_S)
     topic, sent = kafka_settings.dead_letters_topic, letters(20, size=60_000)
     async with asyncio.timeout(PATIENCE_S):
         *first, last = await producer.send_together(topic, sent)
