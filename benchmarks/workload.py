@@ -1,6 +1,6 @@
 """The events of every benchmark: of the simulated world those that all contenders can count, encoded once.
 
-Impressions, first clicks and conversions; the same seed gives the same bytes.
+Impressions, first clicks and conversions, or all kinds of events where asked for; the same seed gives the same bytes.
 """
 
 import json
@@ -30,9 +30,10 @@ class Record(NamedTuple):
     value: bytes
 
 
-def records(number: int, seed: int = 1) -> Iterator[Record]:
+def records(number: int, seed: int = 1, *, has_all_kinds: bool = False) -> Iterator[Record]:
     """Yield the first `number` records."""
-    for event in islice(filter(_is_counted_by_all, World(seed).events(START_MS, SESSIONS_PER_SECOND)), number):
+    events = World(seed).events(START_MS, SESSIONS_PER_SECOND)
+    for event in islice(events if has_all_kinds else filter(_is_counted_by_all, events), number):
         yield Record(event.user.encode(), codec.encode(event))
 
 

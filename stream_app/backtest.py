@@ -10,19 +10,21 @@ without any event is skipped.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from stream_app.core.aggregation import Cells
 from stream_app.core.cells import unpack_rows
 from stream_app.core.codec import Rejected, decode_all
+from stream_app.core.histograms import Bin, bin_of
 from stream_app.core.panes import DAY_MS, HOUR_MS, Watermark
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
 from stream_app.core.slices import Slice
 from stream_app.core.tally import Plan, add_into
 from stream_app.metrics.catalogue import FAMILIES
-from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
+from stream_app.statistics.minutes import BY_POSITION, WATCHED, Minute, minutes_of
 from stream_app.statistics.series import MINUTE_MS
 from stream_app.statistics.verdicts import Verdict
 from stream_app.statistics.watch import Policy, Watched, begin, observe
@@ -35,15 +37,24 @@ PACK_EVERY: Final = 40
 """Runs after which what lies behind is packed, as at a checkpoint."""
 MAX_SILENCE_MS: Final = DAY_MS
 MAX_VERDICTS: Final = 10_000
-Rows = dict[Slice, list[int]]
 Panes = Mapping[int, dict[int, list[int]]]
-"""By the start of each, its rows by the number of their slice."""
-NO_PANES: Final[Panes] = {}
+"""By the start of each, its rows by their numbers."""
+NO_PANES: Final[tuple[Panes, Panes]] = {}, {}
 
 
 def watched_plan() -> Plan:
-    """Return the measures that the watch reads, and no others: they cost a fraction of the catalogue."""
-    return Plan.of([measure for family in FAMILIES for measure in family.measures if measure.name in WATCHED])
+    """Return what the watch reads, and no more: it costs a fraction of the catalogue."""
+    return Plan.of(
+        [measure for family in FAMILIES for measure in family.measures if measure.name in WATCHED],
+        [histogram for family in FAMILIES for histogram in family.histograms if histogram.name in BY_POSITION],
+    )
+
+
+class Pending(NamedTuple):
+    """What is known of a minute that is not sealed everywhere: tallies by slice, and amounts by bin."""
+
+    rows: dict[Slice, list[int]]
+    bins: dict[Bin, list[int]]
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -70,12 +81,13 @@ class Backtest:
     def __init__(self, rules: Rules, policy: Policy, partitions: Iterable[int] = (0,)) -> None:
         plan = watched_plan()
         self._rules, self._policy = rules, policy
+        self._histograms = plan.histograms
         self._index = {name: at for name in WATCHED if (at := plan.place_of(name)) is not None}
         self._partitions = {number: Partition(plan, rules) for number in partitions}
         self._taken_ms = dict.fromkeys(self._partitions, 0)
         self._reading = set(self._partitions)
         self._runs = 0
-        self._pending: dict[int, Rows] = {}
+        self._pending: dict[int, Pending] = {}
         self._arms: dict[str, set[str]] = {}
         self.watched: dict[str, Watched] = {}
         self._first_ms: int | None = None
@@ -89,7 +101,7 @@ class Backtest:
         state = self._partitions[partition]
         for run, is_leap in _runs(values, state.watermark):
             # One record that takes time on by hours folds panes that it also seals: they are looked at before.
-            before = self._panes(partition) if is_leap else {}
+            before = self._panes(partition) if is_leap else NO_PANES
             state.process([Span(state.head.applied, arrived_ms, run)])
             self._take(partition, state.watermark.sealed_before_ms, before)
             self._runs += 1
@@ -145,17 +157,15 @@ class Backtest:
         rules = self._rules
         return Watermark(rules.out_of_orderness_ms, rules.lateness_ms, reached).sealed_before_ms
 
-    def _panes(self, number: int) -> Panes:
-        """Return a copy of the panes of a partition that were not taken yet."""
+    def _panes(self, number: int) -> tuple[Panes, Panes]:
+        """Return a copy of the panes of a partition that were not taken yet, of tallies and of bins."""
         state, since_ms = self._partitions[number], self._taken_ms[number]
         state.cells.settle()
-        return {
-            start: {slice_number: list(tally) for slice_number, tally in _unpacked(rows).items()}
-            for start, rows in state.cells.panes.items()
-            if start >= since_ms
-        }
+        state.bins.settle()
+        tallies, bins = (_copied(kept, since_ms) for kept in (state.cells, state.bins.cells))
+        return tallies, bins
 
-    def _take(self, number: int, until_ms: int, before: Panes = NO_PANES) -> None:
+    def _take(self, number: int, until_ms: int, before: tuple[Panes, Panes] = NO_PANES) -> None:
         """Add what a partition has in whole minutes before `until_ms` to what is pending.
 
         Panes that were folded since `before` are those of `before`: what folds a pane adds nothing to it.
@@ -165,25 +175,29 @@ class Backtest:
         if until_ms <= since_ms:
             return
         state.cells.settle()
-        panes = {start: rows for start, rows in before.items() if start < state.cells.floor_ms}
-        panes |= {start: _unpacked(rows) for start, rows in state.cells.panes.items() if since_ms <= start < until_ms}
-        for start, rows in panes.items():
-            minute = self._pending.setdefault(start - start % MINUTE_MS, {})
-            for slice_number, tally in rows.items():
-                slice_ = state.slices.slices[slice_number]
-                sums = minute.get(slice_)
-                if sums is None:
-                    minute[slice_] = list(tally)
-                else:
-                    add_into(sums, tally)
+        state.bins.settle()
+        slices = state.slices.slices
+        tallies, bins = (
+            _between(kept, since_ms, until_ms, panes)
+            for kept, panes in zip((state.cells, state.bins.cells), before, strict=True)
+        )
+        for start, rows in tallies.items():
+            _add(self._at(start).rows, ((slices[key], tally) for key, tally in rows.items()))
+        for start, rows in bins.items():
+            _add(self._at(start).bins, ((bin_of(slices, key), amount) for key, amount in rows.items()))
         self._taken_ms[number] = until_ms
+
+    def _at(self, at_ms: int) -> Pending:
+        return self._pending.setdefault(at_ms - at_ms % MINUTE_MS, Pending({}, {}))
 
     def _judge(self, until_ms: int) -> None:
         """Feed the watch of every surface with all whole minutes before `until_ms`, also those without any event."""
         until_ms -= until_ms % MINUTE_MS
         for start in sorted(start for start in self._pending if start < until_ms):
             self._go_to(start)
-            self._observe(start, minutes_of(start, self._pending.pop(start).items(), self._index))
+            rows, bins = self._pending.pop(start)
+            found = minutes_of(start, rows.items(), self._index, bins=bins.items(), histograms=self._histograms)
+            self._observe(start, found)
         if self._first_ms is not None:
             self._go_to(until_ms)
 
@@ -231,6 +245,32 @@ def _runs(values: Sequence[bytes | None], watermark: Watermark) -> Iterator[tupl
             begin_at = at + 1
     if begin_at < len(values):
         yield values[begin_at:], False
+
+
+def _copied(kept: Cells, since_ms: int) -> Panes:
+    return {
+        start: {number: list(tally) for number, tally in _unpacked(rows).items()}
+        for start, rows in kept.panes.items()
+        if start >= since_ms
+    }
+
+
+def _between(kept: Cells, since_ms: int, until_ms: int, before: Panes) -> Panes:
+    """Return the panes that begin in `[since_ms, until_ms)`, and of those folded since `before` what was there."""
+    panes = {start: rows for start, rows in before.items() if start < kept.floor_ms}
+    return panes | {start: _unpacked(rows) for start, rows in kept.panes.items() if since_ms <= start < until_ms}
+
+
+Place = TypeVar("Place", Slice, Bin)
+
+
+def _add(sums: dict[Place, list[int]], rows: Iterable[tuple[Place, list[int]]]) -> None:
+    for place, tally in rows:
+        known = sums.get(place)
+        if known is None:
+            sums[place] = list(tally)
+        else:
+            add_into(known, tally)
 
 
 def _unpacked(rows: dict[int, list[int]] | bytes) -> dict[int, list[int]]:

@@ -18,7 +18,7 @@ from stream_app.serving import server
 from stream_app.settings import Settings, VerdictsSettings
 from stream_app.statistics.drops import log_threshold
 from stream_app.statistics.series import MINUTE_MS
-from stream_app.statistics.verdicts import Verdict
+from stream_app.statistics.verdicts import Verdict, where
 from stream_app.statistics.watch import Policy
 from stream_app.worker.app import rules_of
 
@@ -127,12 +127,8 @@ def _line(verdict: Verdict) -> str:
         f"{_time(verdict.at_ms):<18}{verdict.surface:<20}{verdict.kpi:<12}{verdict.cause:<16}{state:<8}"
         f"{_time(verdict.since_ms):<18}{evidence:<16}{share}"
     )
-    most = ", ".join(f"{name} {amount:.1f}" for name, amount in _most(verdict.contributors))
+    most = where(verdict)
     return "\n".join([line.rstrip(), *([f"{'':<18}most of it: {most}"] if most else [])])
-
-
-def _most(contributors: Sequence[tuple[str, float]]) -> Sequence[tuple[str, float]]:
-    return contributors[:3]
 
 
 def _time(at_ms: int) -> str:

@@ -8,9 +8,9 @@ from stream_app.serving.reader import StoreUnavailableError, check_store, connec
 from stream_app.serving.server import meaning_of, policy_of, watch_store_of
 from stream_app.serving.snapshot import encode
 from stream_app.serving.vigil import unpacked
-from stream_app.serving.watch_view import Record, SurfaceWatch, WatchView, is_behind, recorded, surface_watch, untold
+from stream_app.serving.watch_view import Record, SurfaceWatch, WatchView, recorded, seen, untold
 from stream_app.settings import Settings
-from stream_app.statistics.verdicts import Verdict
+from stream_app.statistics.verdicts import Verdict, where
 
 
 async def answered(settings: Settings, surface: str | None, *, as_json: bool) -> str:
@@ -29,17 +29,12 @@ async def _record(settings: Settings, surface: str | None, at_ms: int) -> Record
             kept, history = await store.load(sorted(shared.progress)), await store.history()
         except StoreUnavailableError as error:
             raise LynceusError(f"Redis cannot be read: {error}", "Try again when it answers") from None
-    surfaces = []
-    for watched in (unpacked(each) for each in kept.values() if each is not None):
-        if watched is not None:
-            seen = surface_watch(policy, watched)
-            is_still = is_behind(seen.until_ms, meaning.out_of_orderness_ms + meaning.lateness_ms, at_ms)
-            still = "it stands still: no server runs, or nothing is sealed"
-            surfaces.append(surface_watch(policy, watched, still) if is_still else seen)
+    there = [each for each in kept.values() if each is not None]
+    known = [watched for each in there if (watched := unpacked(each)) is not None]
     tallies = shared.tallies
     watch = WatchView(
-        tuple(surfaces),
-        unwatched=sum(each is not None for each in kept.values()) - len(surfaces),
+        seen(policy, known, meaning.open_ms, at_ms, "it stands still: no server runs, or nothing is sealed"),
+        unwatched=len(there) - len(known),
         verdicts=tallies["verdicts"],
         waiting=shared.waiting,
         unsent=tallies["unsent_verdicts"],
@@ -63,6 +58,7 @@ def words(record: Record) -> str:
 def _surface(watched: SurfaceWatch) -> list[str]:
     state = f"{watched.cause}: {watched.words}" if watched.words else watched.cause
     lines = [f"{watched.surface}   {state}"]
+    lines += [f"  most of it: {most}" for each in watched.open if (most := where(each))]
     if watched.paused:
         lines.append(f"  paused: {watched.paused}")
     evidence = ", ".join(
@@ -78,9 +74,10 @@ def _surface(watched: SurfaceWatch) -> list[str]:
 def _line(verdict: Verdict) -> str:
     state = "opened" if verdict.is_open else "closed"
     size = f", {verdict.size.value:.0%} ({verdict.size.low:.0%} to {verdict.size.high:.0%})" if verdict.size else ""
+    most = f" Most of it: {found}." if (found := where(verdict)) else ""
     return (
         f"{_time(verdict.at_ms)}  {state} {verdict.cause} of {verdict.kpi} on {verdict.surface}{size}, "
-        f"since {_time(verdict.since_ms)}. {verdict.words}"
+        f"since {_time(verdict.since_ms)}. {verdict.words}{most}"
     )
 
 

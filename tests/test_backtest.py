@@ -19,8 +19,9 @@ from stream_app.backtest import Account, Backtest, watched_plan
 from stream_app.backtest_report import as_json, as_table, policy_of
 from stream_app.backtest_sources import over_file, over_topic
 from stream_app.core.cells import unpack_rows
-from stream_app.core.codec import decode
+from stream_app.core.codec import decode, encode
 from stream_app.core.events import Event
+from stream_app.core.histograms import bin_of
 from stream_app.core.panes import DAY_MS
 from stream_app.core.processor import Partition, Span
 from stream_app.core.rules import Rules
@@ -29,12 +30,14 @@ from stream_app.core.tally import Plan
 from stream_app.errors import LynceusError
 from stream_app.metrics.catalogue import PLAN
 from stream_app.serving import server
+from stream_app.serving.watch_view import WatchView, recorded, surface_watch, told
 from stream_app.settings import KafkaSettings, VerdictsSettings
-from stream_app.statistics.minutes import WATCHED, Minute, minutes_of
-from stream_app.statistics.verdicts import Verdict
+from stream_app.statistics.minutes import BY_POSITION, WATCHED, Minute, minutes_of
+from stream_app.statistics.verdicts import Verdict, where
 from stream_app.statistics.watch import Policy
+from stream_app.verdicts import words
 from tests import commands
-from tests.incident import BEGAN_MS, values
+from tests.incident import BEGAN_MS, PLACES, listed, values
 from tests.timelines import LATER
 
 MINUTE = 60_000
@@ -78,6 +81,26 @@ def test_a_drop_is_found_where_it_was(broken: tuple[Backtest, Account]) -> None:
         drop.size is not None and drop.size.low <= 0.9 <= drop.size.high,
         drop.kpi,
     )
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_position_that_went_bad_is_named_first(place: int) -> None:
+    """Nobody clicks any more what stands there in the personalized arm: of all that is told it adds most."""
+    log = [encode(event) for event in listed(180, BREAKS, {place: 0.0})]
+    (drop,) = [verdict for verdict in watched(log)[0].verdicts if verdict.kpi == "ctr"]
+    assert (f"position={place}", True) == (drop.contributors[0][0], drop.is_open)
+
+
+def test_where_all_positions_fell_alike_none_stands_out() -> None:
+    """Each adds about as much of the evidence as it had of the clicks, and no device is behind the first position."""
+    log = [encode(event) for event in listed(120, BREAKS, dict.fromkeys(range(1, 5), 0.3))]
+    (drop,) = [verdict for verdict in watched(log)[0].verdicts if verdict.kpi == "ctr"]
+    told = dict(drop.contributors)
+    clicks = sum(PLACES["personalized"])
+    found = {name: round(e / drop.log_evidence, 2) for name, e in told.items() if name.startswith("position=")}
+    usual = {f"position={at}": rate / clicks for at, rate in enumerate(PLACES["personalized"], 1)}
+    assert found == {name: pytest.approx(usual[name], abs=0.2) for name in found}
+    assert True is (max(told.values()) > max(e for name, e in told.items() if name.startswith("position=")))
 
 
 def test_without_a_drop_nothing_fires() -> None:
@@ -169,12 +192,21 @@ def test_few_measures_are_counted_as_in_the_catalogue() -> None:
     assert _totals(PLAN, log) == _totals(watched_plan(), log)
 
 
-def _totals(plan: Plan, log: Sequence[bytes]) -> dict[tuple[int, Slice, str], int]:
+def _totals(plan: Plan, log: Sequence[bytes]) -> dict[tuple[object, ...], int]:
     state = Partition(plan, Rules())
     state.process([Span(0, LATER, log)])
     state.cells.settle()
+    state.bins.settle()
     places = [(name, at) for name in WATCHED if (at := plan.place_of(name)) is not None]
-    return {
+    positions = {each.number: each.name for each in plan.histograms if each.name in BY_POSITION}
+    by_position = {
+        (start, bin_.surface, bin_.arm, positions[bin_.histogram], bin_.bin): amount
+        for start, rows in state.bins.cells.panes.items()
+        for key, (amount,) in (unpack_rows(rows) if isinstance(rows, bytes) else rows).items()
+        if (bin_ := bin_of(state.slices.slices, key)).histogram in positions
+    }
+    assert {*BY_POSITION} == {at[3] for at in by_position}
+    return by_position | {
         (start, state.slices.slices[number], name): tally[at]
         for start, rows in state.cells.panes.items()
         for number, tally in (unpack_rows(rows) if isinstance(rows, bytes) else rows).items()
@@ -253,6 +285,20 @@ def test_the_table_says_when_where_why_and_how_much(broken: tuple[Backtest, Acco
         lines[2],
         lines[-2],
     ]
+
+
+def test_where_most_of_it_is_is_said_in_words(broken: tuple[Backtest, Account]) -> None:
+    """By the table of a backtest, by `lynceus verdicts` of what is open, and of what was said."""
+    backtest, account = broken
+    drop = backtest.verdicts[-1]
+    watch = WatchView(tuple(surface_watch(POLICY, each) for each in backtest.watched.values()))
+    lines = words(recorded(watch, map(told, backtest.verdicts))).splitlines()
+    most = f"{drop.contributors[0][0]} {drop.contributors[0][1]:.1f}"
+    assert ([f"most of it: {where(drop)}"] * 2, True, True) == (
+        [line.strip() for line in (*lines, *as_table("log", backtest, account).splitlines()) if "most of it" in line],
+        any(line.endswith(f" Most of it: {where(drop)}.") for line in lines),
+        where(drop).startswith(most),
+    )
 
 
 def test_the_table_says_that_nothing_fired() -> None:

@@ -5,28 +5,30 @@ them changed since the last checkpoint. A credit is added in place to the list i
 expensive (packing, folding panes into hours, forgetting) happens per chunk of records or per checkpoint.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from stream_app.core import cells
 from stream_app.core.panes import (
+    DAY_MS,
     FINE_RETENTION_MS,
     HOUR_RETENTION_MS,
     PANE_MS,
     hour_start,
     pane_start,
 )
-from stream_app.core.records import Between, Differences
-from stream_app.core.tally import NOTHING, Lifts, Occasion, Plan, Subject, add_into
+from stream_app.core.records import Between, Differences, Kind, Later, OnDays
+from stream_app.core.reopened import ReopenedRows
+from stream_app.core.tally import NOTHING, Occasion, Plan, Subject, add_into
 
 Rows = dict[int, list[int]]
 Place = tuple[int, int]
 """Where a cell is: the start of its pane, and its slice."""
 COLD_AFTER_MS: Final = 120_000
-"""A pane this far behind the floor of what usually changes is kept packed, and unpacked when a credit finds it."""
+"""A pane this far behind the floor of what usually changes is kept packed; a credit that finds it unpacks its row."""
 
 
 class Credit(NamedTuple):
@@ -45,13 +47,14 @@ class Cells:
         "_counters",
         "_gathered",
         "_grown",
+        "_is_sparse",
+        "_later",
         "_moved",
         "_open",
         "_plan",
         "_removed",
         "_steps",
         "_writable",
-        "aged",
         "changed_days",
         "changed_hours",
         "changed_panes",
@@ -67,10 +70,10 @@ class Cells:
     def __init__(self, plan: Plan, prefixes: cells.Prefixes = cells.TALLIES) -> None:
         self._plan = plan
         self.prefixes = prefixes
+        self._is_sparse = plan.width > 1
         self._steps = plan.steps
         self._grown = plan.grown
         self._counters = plan.counters
-        self.aged = plan.aged
         self.panes: dict[int, Rows | bytes] = {}
         self.hours: dict[int, Rows | bytes] = {}
         self.days: dict[int, Rows | bytes] = {}
@@ -86,6 +89,7 @@ class Cells:
         self._writable: dict[int, Rows] = {}
         self._gathered: defaultdict[Occasion, defaultdict[Place, list[Any]]]
         self._gathered = defaultdict(partial(defaultdict, list))
+        self._later: defaultdict[Place, list[OnDays]] = defaultdict(list)
 
     def grows_on(self, occasion: Subject) -> bool:
         """Say whether any measure grows on it."""
@@ -125,15 +129,13 @@ class Cells:
         rows = self._writable.get(start)
         return self._enter(start) if rows is None else rows
 
-    def lifts_on(self, occasion: Subject) -> Lifts:
-        """Return what `add_on_day` takes for an occasion."""
-        return tuple(lift for _, _, lifts in self._steps.get(occasion, NOTHING)[1] for lift in lifts)
+    def told_later(self, kind: Kind) -> Later | None:
+        """Return what tells which part of a change of a kind of record is told later; None where nothing is."""
+        return self._plan.later.get(kind)
 
-    def add_on_day(self, day_ms: int, slice_number: int, lifts: Lifts, subject: Any) -> None:
-        """Add a credit to the cell of a whole day, which may lie ahead."""
-        tally = self._row(self._touch(self.days, self.changed_days, day_ms), slice_number)
-        for at, lift in lifts:
-            tally[at] += lift(subject)
+    def grow_later(self, day_ms: int, slice_number: int, told: OnDays) -> None:
+        """Gather what is told of a record that began on a day (its start), each part so many days after it."""
+        self._later[day_ms, slice_number].append(told)
 
     def gathered(self, occasion: Occasion) -> defaultdict[Place, list[Any]]:
         """Return the lists of subjects, by place, to which a credit may be appended in place of `add`.
@@ -158,6 +160,15 @@ class Cells:
                     for index, lift in lifts:
                         tally[index] += sum(map(lift, those))
             places.clear()
+        for (day_ms, number), told in self._later.items():
+            # Most of it is one and the same: it is added once, times how often it was told.
+            times = Counter(map(id, told))
+            for on_days in {id(each): each for each in told}.values():
+                for days, differences in on_days:
+                    tally = self._row(self._touch(self.days, self.changed_days, day_ms + days * DAY_MS), number)
+                    for place, amount in differences:
+                        tally[place] += amount * times[id(on_days)]
+        self._later.clear()
 
     @property
     def changes(self) -> int:
@@ -173,7 +184,7 @@ class Cells:
         self._writable.clear()
         for start in sorted(start for start in self.panes if start < floor):
             self._touch(self.panes, self.changed_panes, start)
-            rows = _rows(self.panes.pop(start))
+            rows = self._last(self.panes.pop(start))
             hour = self._touch(self.hours, self.changed_hours, hour_start(start))
             for number, tally in rows.items():
                 sums = hour.get(number)
@@ -192,7 +203,7 @@ class Cells:
             for start in [start for start in tier if start < oldest]:
                 self._touch(tier, changed, start)
                 # What is forgotten by age did not happen just now: it must not look like counters that step back.
-                self._move(_rows(tier.pop(start)), 1)
+                self._move(self._last(tier.pop(start)), 1)
                 changed.discard(start)
                 self._forget(f"{prefix}{start}")
 
@@ -211,24 +222,24 @@ class Cells:
             (self.days, self.changed_days, self.prefixes.day),
         ):
             for start in changed:
-                rows = _rows(tier[start])
-                self._move(rows, 1)
                 field = f"{prefix}{start}"
-                fields[field] = packed = cells.pack_rows(rows)
+                rows = tier[start]
+                packed = self._packed(rows)
+                if isinstance(rows, ReopenedRows) or (tier is self.panes and start < cold) or tier is self.days:
+                    tier[start] = packed = self._deflated(packed)
+                fields[field] = packed
                 self.sequences[field] = self.sequence
-                if (tier is self.panes and start < cold) or tier is self.days:
-                    tier[start] = packed
             changed.clear()
         # Also a pane that nothing has changed since it went cold: else a day of them would stay unpacked.
         for start in [start for start in self._open if start < cold]:
             self._open.discard(start)
             if isinstance(left := self.panes.get(start), dict):
-                self.panes[start] = cells.pack_rows(left)
+                self.panes[start] = self._deflated(cells.pack_rows(left))
         if len(self.hours) > 2:
             newest = max(self.hours)
             for start, hour in self.hours.items():
                 if start != newest and not isinstance(hour, bytes):
-                    self.hours[start] = cells.pack_rows(hour)
+                    self.hours[start] = self._deflated(cells.pack_rows(hour))
         return fields
 
     def take_moved(self) -> Rows:
@@ -253,7 +264,7 @@ class Cells:
             else:
                 tier = self.panes if field.startswith(self.prefixes.pane) else self.hours
                 tier = self.days if field.startswith(self.prefixes.day) else tier
-                tier[cells.field_start(field)] = packed
+                tier[cells.field_start(field)] = self._deflated(packed)
         return left_behind
 
     def relay(self, columns: Sequence[str]) -> None:
@@ -270,8 +281,9 @@ class Cells:
         ):
             for start, rows in tier.items():
                 laid = {n: [0 if at is None else tally[at] for at in positions] for n, tally in _rows(rows).items()}
-                tier[start] = laid
-                self._touch(tier, changed, start)
+                # Packed again at once: all of them side by side would take many times the room.
+                tier[start] = self._deflated(cells.pack_rows(laid))
+                changed.add(start)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -309,15 +321,39 @@ class Cells:
         if rows is None:
             rows = tier[start] = {}
         elif isinstance(rows, bytes):
-            rows = tier[start] = cells.unpack_rows(rows)
+            rows = tier[start] = ReopenedRows(rows)
         if start not in changed:
             changed.add(start)
             if tier is self.panes:
                 self._open.add(start)
-            self._move(rows, -1)
+            if not isinstance(rows, ReopenedRows):  # which know themselves what they were like
+                self._move(rows, -1)
         return rows
 
-    def _move(self, rows: Rows, sign: int) -> None:
+    def _last(self, rows: Rows | bytes) -> Rows:
+        """Return rows that are taken out of their tier, once what they held before is noted of all of them."""
+        assert isinstance(rows, dict)  # for it was touched
+        if isinstance(rows, ReopenedRows):
+            rows.values()
+            self._move(rows.moved()[0], -1)
+        return rows
+
+    def _packed(self, rows: Rows | bytes) -> bytes:
+        """Return rows packed, having noted what they hold now."""
+        if isinstance(rows, bytes):
+            return rows  # laid out anew: nothing moved
+        if not isinstance(rows, ReopenedRows):
+            self._move(rows, 1)
+        elif self._counters:
+            before, now = rows.moved()
+            self._move(before, -1)
+            self._move(now, 1)
+        return cells.pack_rows(rows)
+
+    def _deflated(self, packed: bytes) -> bytes:
+        return cells.deflate(packed, is_sparse=self._is_sparse)
+
+    def _move(self, rows: Mapping[int, list[int]], sign: int) -> None:
         """Take note of what counters have in these rows: less of it before a change, more of it after."""
         counters = self._counters
         if not counters:

@@ -76,8 +76,11 @@ class Attribution:
         self._exposed = cells.grown_on(Occasion.EXPOSURE)
         self._shown = cells.gathered(Occasion.IMPRESSION)
         self._begun = cells.gathered(Occasion.SESSION)
+        self._rated = cells.gathered(Occasion.RATED)
         self._scored = cells.gathered(Occasion.SCORES)
         self._at_risk = cells.gathered(Occasion.AT_RISK) if cells.grows_on(Occasion.AT_RISK) else None
+        self._positions_at_risk = bins.gathered(Occasion.POSITIONS_AT_RISK)
+        self._first_clicks_at = bins.gathered(Occasion.FIRST_CLICK_AT)
         self._numbers = slices.numbers
         self._mixes: list[int] = []
         self._places: dict[int, Place] = {}
@@ -123,7 +126,7 @@ class Attribution:
 
     def _once(self, credit: Callable[..., bool], event: Order) -> bool:
         """Credit an order, unless an event that arrived before told of the same one."""
-        key = digest(event.order.encode()) >> KEY_SHIFT
+        key = digest(event.order.encode()) >> KEY_SHIFT & KEY_MASK
         if key in self.joins.orders:
             self._add(event.ts, self._slice(event), Occasion.REPEATED_ORDER, event)
             return True
@@ -194,32 +197,39 @@ class Attribution:
         # event, a slice beyond the bound) makes each a list of its own.
         list_.first = event if known is not None and arm is not None and (session or not user) else NO_IMPRESSION
         list_.user, list_.exposure = user, exposure
-        list_.decision = digest(event.decision.encode()) >> KEY_SHIFT
+        list_.decision = digest(event.decision.encode()) >> KEY_SHIFT & KEY_MASK
         list_.is_new = False
         list_.record = pack_shown(at, number, exposure, user)
         list_.exposed_in, list_.decided_in = joins.exposures.generation, -1
 
     def settle(self) -> None:
-        """Credit the lists. Due before anything is forgotten or stored: then it changes nothing when it is.
+        """Credit the lists, and change the records. Due before anything is forgotten or stored.
 
-        So how records are cut into runs makes no difference.
+        Then it changes nothing when it is: how records are cut into runs makes no difference.
         """
+        self._settle_lists()
+        self.keeping.settle()
+
+    def _settle_lists(self) -> None:
         self._list.end()
-        shown, scored, remembered = self._shown, self._scored, self.joins.scores
+        shown, rated, scored, remembered = self._shown, self._rated, self._scored, self.joins.scores
         at_risk = self._at_risk
         for session, place, home, decision, is_new, is_at_risk, impressions, keys in self._list.take_ended():
             shown[place] += impressions
             if is_at_risk and at_risk is not None:
                 at_risk[place] += impressions
             if self.followed.is_needed:
-                self.followed.take(decision, home, impressions, keys, is_new=is_new)
+                seen = self.followed.take(decision, home, impressions, keys, is_new=is_new)
+                if is_at_risk:
+                    self._positions_at_risk[home].append(seen)
             scores = [micros(score) for each in impressions if (score := each.relevance) is not None]
             if not scores:
                 continue
+            number, total = len(scores), sum(scores)
+            rated[place].append((number, total))
             if session == _NO_SESSION:  # then each impression is one of its own
                 scored[place] += [Scores(1, score * score // MICROS, 1, score) for score in scores]
                 continue
-            number, total = len(scores), sum(scores)
             known = remembered.get(session)
             if known is None:
                 remembered.put(session, (place[0], place[1], number, total))
@@ -241,7 +251,7 @@ class Attribution:
         )
 
     def _place(self, at: int, number: int) -> Place:
-        """Return (pane, slice): one value for all sessions that begin there, for it is kept with each of them."""
+        """Return (pane, number): one value for all that begin there, for it is kept with each session or assignment."""
         start = at - at % PANE_MS
         if start != self._places_of:
             self._places_of, self._places = start, {}
@@ -286,12 +296,15 @@ class Attribution:
         self._add(at, number, Occasion.CLICK, None)
         self.joins.clicks.put(key, (click_ms, user))
         # A click cannot have come before what was clicked, whatever the clocks say; nor then in a pane that is sealed.
-        self._grow(exposure, max(click_ms, at), clicks=1)
+        now_ms = max(click_ms, at)
+        is_first = self._grow(exposure, now_ms, clicks=1)
         if exposure == self._list.exposure:
             self._list.end()  # what comes next of it may no longer be at risk: where it is cut may change nothing
         if self.followed.is_needed:
-            self.settle()  # the list must know the impression before the click on it
-            self.followed.click(decision, key)
+            self._settle_lists()  # the list must know the impression before the click on it
+            position = self.followed.click(decision, key)
+            if is_first:
+                self._first_clicks_at[now_ms - now_ms % PANE_MS, self.bins.coarse(number)].append(position)
         if user:
             self._clicked.put(user, key, self.joins.clicks.generation)
 
@@ -328,15 +341,17 @@ class Attribution:
 
     def _grow(
         self, key: int, now_ms: int, *, clicks: int = 0, conversions: int = 0, revenue_minor: int = 0, goals: int = 0
-    ) -> None:
+    ) -> bool:
         """Let an exposure grow, unless it is forgotten or was never to be kept; count the first of a kind when it is.
 
         What it earns is told where the exposure is at home; that it earned for the first time, in the pane of `now_ms`.
+        Return whether this was its first click.
         """
         known = self.joins.exposures.get(key) if key else None
         if known is None:
-            return
+            return False
         before = Exposure(*known)
+        is_first_click = clicks > 0 and not before.clicks
         after = Exposure(
             before.at_ms,
             before.slice_number,
@@ -344,10 +359,10 @@ class Attribution:
             before.conversions + conversions,
             before.revenue_minor + revenue_minor,
             before.goals | goals,
-            now_ms if clicks and not before.clicks else before.clicked_ms,
+            now_ms if is_first_click else before.clicked_ms,
         )
         self.joins.exposures.put(key, after)
-        if clicks and not before.clicks:
+        if is_first_click:
             self._add(now_ms, before.slice_number, Occasion.FIRST_CLICK, None)
         if conversions and not before.conversions:
             self._add(now_ms, before.slice_number, Occasion.FIRST_CONVERSION, None)
@@ -356,6 +371,7 @@ class Attribution:
             known._replace(at_ms=0, slice_number=0, clicked_ms=0) for known in (before, after)
         )
         self.cells.grow(before.at_ms, before.slice_number, self._exposed, earned_before, earned_after)
+        return is_first_click
 
     def _earned(self, event: Event, key: int | None) -> Shown | None:
         """Return the impression that earned a conversion: the one it quotes, else the user's last click, last view."""
@@ -384,12 +400,12 @@ class Attribution:
 
     def _assignment(self, event: Assignment) -> bool:
         if user := self._user(event):
-            self.joins.arms.put(user, (event.ts, _ARMS.index(event.arm)))
+            self.joins.arms.put(user, self._place(event.ts, _ARMS.index(event.arm)))
         return self._other(event)
 
     def _user(self, event: Event) -> int:
         consent: Consent | None = event.consent
-        return digest(event.user.encode()) >> KEY_SHIFT if consent is None or consent.analytics else _NO_USER
+        return digest(event.user.encode()) >> KEY_SHIFT & KEY_MASK if consent is None or consent.analytics else _NO_USER
 
     def _derived_session(self, at: int, user: int) -> int:
         """Return the key of the user's session at `at`, for events that name none: a gap of silence ends it."""

@@ -10,7 +10,7 @@ One Redis hash per partition, `lynceus:{app:topic:partition}`:
     @slices the partition's slices in order of their numbers
     @layout columns of the measures, in the order of the vector, then those of the histograms
     @alive  Alive, packed: heartbeat of the owner, also when nothing is counted
-    p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values
+    p:<start> h:<start>    rows of a pane, of an hour: slice number -> tally, absolute values; deflated once it is old
     d:<start>              rows of a day, of what is told a day at a time; it may lie ahead
     bp:<start> bh:<start>  bins of its histograms: bin key (core/histograms.py) -> [amount], absolute values
     j:<table>:<generation>:<chunk>    what the partition remembers (core/memory.py)
@@ -35,6 +35,7 @@ leftover.
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -195,12 +196,56 @@ _decode_rows = msgspec.msgpack.Decoder(dict[int, list[int]]).decode
 _decode_wide = msgspec.msgpack.Decoder(dict[int, list[int | str]]).decode
 
 
-def unpack_rows(packed: bytes) -> dict[int, list[int]]:
-    """Undo `pack_rows`."""
+_split_rows = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
+_decode_row = msgspec.msgpack.Decoder(list[int]).decode
+_decode_wide_row = msgspec.msgpack.Decoder(list[int | str]).decode
+
+_ZLIB: Final = b"\x78"
+"""What deflated rows begin with, and no map of MessagePack does."""
+_WORTH_DEFLATING: Final = 1_024
+
+
+def deflate(packed: bytes, *, is_sparse: bool) -> bytes:
+    """Return packed rows deflated, a fifth as long and still to be unpacked by `unpack_rows`; few of them as they are.
+
+    `is_sparse` says that they are mostly zeros: then looking for runs alone takes less time, and finds more.
+    """
+    if len(packed) < _WORTH_DEFLATING or packed[:1] == _ZLIB:
+        return packed
+    if not is_sparse:
+        return zlib.compress(packed, 1)
+    deflating = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    return deflating.compress(packed) + deflating.flush()
+
+
+def _inflate(packed: bytes) -> bytes:
+    """Undo `deflate`. Raises ValueError where that is damaged."""
     try:
-        return _decode_rows(packed)
+        return zlib.decompress(packed) if packed[:1] == _ZLIB else packed
+    except zlib.error as error:
+        raise ValueError(f"deflated rows that cannot be read: {error}") from None
+
+
+def unpack_rows(packed: bytes) -> dict[int, list[int]]:
+    """Undo `pack_rows`, and `deflate`. Raises ValueError (msgspec's errors are such) where these are no rows."""
+    inflated = _inflate(packed)
+    try:
+        return _decode_rows(inflated)
     except msgspec.ValidationError:
-        return {n: [int(amount) for amount in tally] for n, tally in _decode_wide(packed).items()}
+        return {n: [int(amount) for amount in tally] for n, tally in _decode_wide(inflated).items()}
+
+
+def split_rows(packed: bytes) -> dict[int, msgspec.Raw]:
+    """Return packed rows, deflated or not, one by one: a tenth of what `unpack_rows` takes."""
+    return _split_rows(_inflate(packed))
+
+
+def unpack_row(packed: msgspec.Raw) -> list[int]:
+    """Return one of the rows of `split_rows`."""
+    try:
+        return _decode_row(packed)
+    except msgspec.ValidationError:
+        return [int(amount) for amount in _decode_wide_row(packed)]
 
 
 _decode_head = msgspec.msgpack.Decoder(Head).decode

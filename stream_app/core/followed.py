@@ -85,7 +85,14 @@ class FollowedLists:
         self._predictions = bins.gathered(Occasion.PREDICTION)
         self._choices = bins.gathered(Occasion.CHOICE)
         self._items = bins.gathered(Occasion.SHOWN_ITEM)
-        followed = (Occasion.LIST, Occasion.PREDICTION, Occasion.CHOICE, Occasion.SHOWN_ITEM)
+        followed = (
+            Occasion.LIST,
+            Occasion.PREDICTION,
+            Occasion.CHOICE,
+            Occasion.SHOWN_ITEM,
+            Occasion.POSITIONS_AT_RISK,
+            Occasion.FIRST_CLICK_AT,
+        )
         self.is_needed = any(map(bins.grows_on, followed))
 
     def take(
@@ -96,10 +103,11 @@ class FollowedLists:
         keys: Sequence[int],
         *,
         is_new: bool,
-    ) -> None:
-        """Add impressions of one list. `keys` are those of decision and item, `place` a pane and a coarse slice.
+    ) -> int:
+        """Add impressions of one list, and return the mask of the positions that were seen for the first time.
 
-        What is not new and no longer remembered is passed over: a list is never begun in its middle.
+        `keys` are those of decision and item, `place` a pane and a coarse slice. What is not new and no longer
+        remembered is passed over: a list is never begun in its middle.
         """
         # Most events are impressions: this is written for speed.
         packed = self._table.get(decision)
@@ -109,7 +117,7 @@ class FollowedLists:
             start, coarse, seen, clicked, *before = _unpack(packed)
             place = start, coarse
         elif not is_new:
-            return
+            return 0
         if before or len({*keys}) < len(keys):
             impressions, keys = _unmet({*before[::4]}, impressions, keys)
         predictions, choices = self._predictions[place], self._choices[place]
@@ -132,22 +140,26 @@ class FollowedLists:
                 choices.append(propensity)
             entries += key & _TAG, position, predicted, propensity
         if packed is not None and len(entries) == len(before):
-            return
+            return 0
         number = len(entries) // 4
         self._table.put(decision, _layout(number).pack(place[0], place[1], after, clicked, *entries))
         if after != seen:
             self._changes[place].append((seen, clicked, after, clicked))
+        return after & ~seen
 
-    def click(self, decision: int, key: int) -> None:
-        """Add the first click on an item. One that the list does not know (any more) changes nothing."""
+    def click(self, decision: int, key: int) -> int:
+        """Add the first click on an item, and return its position.
+
+        One that the list does not know (any more) changes nothing, and 0 is returned.
+        """
         packed = self._table.get(decision)
         if packed is None:
-            return
+            return 0
         start, coarse, seen, clicked, *entries = _unpack(packed)
         tags = entries[::4]
         tag = key & _TAG
         if tag not in tags:
-            return
+            return 0
         _, position, predicted, propensity = entries[4 * tags.index(tag) :][:4]
         place, after = (start, coarse), clicked | 1 << position - 1
         if after != clicked:
@@ -157,6 +169,7 @@ class FollowedLists:
             self._predictions[place].append((predicted,))
         if propensity != _UNSTATED:
             self._choices[place].append((propensity,))
+        return int(position)
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from stream_app.core import cells
 from stream_app.core.aggregation import Cells, Rows
 from stream_app.core.events import Event
 from stream_app.core.records import Kind
-from stream_app.core.slices import SliceTable
+from stream_app.core.slices import Slice, SliceTable
 from stream_app.core.tally import NAME_BITS, Binned, Histogram, Measure, Occasion, Plan, Spread
 
 _BIN_BITS: Final = 16
@@ -40,6 +40,15 @@ class BinKey(NamedTuple):
     bin: int
 
 
+class Bin(NamedTuple):
+    """A bin of a histogram, by the number of its meaning, whatever the partition."""
+
+    surface: str
+    arm: str
+    histogram: int
+    bin: int
+
+
 def bin_key(slice_number: int, histogram: int, number: int) -> int:
     """Return the key of a bin; its number is cut to what 16 bits hold."""
     within = min(max(number, _LOWEST_BIN), _HIGHEST_BIN) - _LOWEST_BIN
@@ -51,6 +60,12 @@ def read_key(key: int) -> BinKey:
     above = key >> _BIN_BITS
     within = key & ((1 << _BIN_BITS) - 1)
     return BinKey(above >> NAME_BITS, above & ((1 << NAME_BITS) - 1), within + _LOWEST_BIN)
+
+
+def bin_of(slices: Sequence[Slice], key: int) -> Bin:
+    """Return the bin that a key stands for in a partition with those slices."""
+    slice_number, histogram, number = read_key(key)
+    return Bin(*slices[slice_number][:2], histogram, number)
 
 
 Numbered = tuple[tuple[int, Histogram], ...]
@@ -98,11 +113,12 @@ class Bins:
         Sums do not depend on order, and subjects recur: the more of them are added at once, the less each costs.
         """
         for occasion, places in self._gathered.items():
+            spreads = self._spreads.get(occasion, ())
             for (start, coarse), subjects in places.items():
-                if not subjects:
+                if not spreads or not subjects:
                     continue
                 counted, rows = Counter(subjects), self.cells.rows(start)
-                for number, spread in self._spreads[occasion]:
+                for number, spread in spreads:
                     first = bin_key(coarse, number, 0)
                     for bin_, amount in spread.amounts(counted).items():
                         if not amount:
@@ -140,9 +156,7 @@ class Bins:
         coarse = self._coarse.get(slice_number)
         if coarse is None:
             surface, arm = self.slices.slices[slice_number][:2]
-            overflowed = self.slices.overflowed
-            coarse = self._coarse[slice_number] = self.slices.number((surface, arm, None, None, None, None))
-            self.slices.overflowed = overflowed  # no event lost its slice by it
+            coarse = self._coarse[slice_number] = self.slices.coarse((surface, arm, None, None, None, None))
         return coarse
 
 

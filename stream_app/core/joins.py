@@ -54,7 +54,7 @@ class Joins:
     scores       session, surface and arm -> (pane, slice, impressions scored, their relevance), for a session's time
     sessions     user without session ids -> (last activity, start)
     lists        decision                 -> what of it was seen and clicked (core/followed.py), packed
-    arms         user                     -> (at, arm by number)
+    arms         user                     -> (pane, arm by number)
     orders       order id                 -> (at,)
     records      per kind: thing          -> record with its home, packed
 
@@ -69,28 +69,30 @@ class Joins:
         sessions = capacity // 2
         join_ms = max(rules.click_conversion_window_ms, rules.view_conversion_window_ms, rules.click_window_ms)
 
-        def table(name: str, horizon_ms: int, capacity: int = capacity) -> Remembered[tuple[int, ...]]:
-            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0))
+        def table(
+            name: str, horizon_ms: int, capacity: int = capacity, *, packs_older: bool = False
+        ) -> Remembered[tuple[int, ...]]:
+            return Remembered(name, Bound(capacity, horizon_ms), itemgetter(0), packs_older=packs_older)
 
         self.ids = table("ids", join_ms)
         self.impressions: Remembered[bytes] = Remembered("impressions", Bound(capacity, join_ms), _shown_at)
         self.clicks = table("clicks", join_ms)
         # A click is looked for where its impression was found, and only there.
         self.impressions.followers = (self.clicks,)
-        self.waiting = table("waiting", max(rules.click_window_ms, 1))
-        self.exposures = table("exposures", join_ms, sessions)
+        self.waiting = table("waiting", max(rules.click_window_ms, 1), packs_older=True)
+        self.exposures = table("exposures", join_ms, sessions, packs_older=True)
         # One that is forgotten early counts as a new session: the interval is then a little too narrow, no count wrong.
-        self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4))
+        self.scores = table("scores", rules.session_gap_ms * 4, max(1, sessions // 4), packs_older=True)
         # A list of three takes four places among the impressions: a quarter as many lists reach as far back.
         lists = max(1, capacity // 4)
         self.lists_ms = max(rules.click_window_ms, rules.session_gap_ms)
         self.lists: Remembered[bytes] = Remembered("lists", Bound(lists, self.lists_ms), listed_at)
-        self.sessions = table("sessions", rules.session_gap_ms * 4, sessions)
-        self.arms = table("arms", ARM_HORIZON_MS)
-        self.orders = table("orders", ORDER_HORIZON_MS, max(1, capacity // RECORDS_SHARE))
+        self.sessions = table("sessions", rules.session_gap_ms * 4, sessions, packs_older=True)
+        self.arms = table("arms", ARM_HORIZON_MS, packs_older=True)
+        self.orders = table("orders", ORDER_HORIZON_MS, max(1, capacity // RECORDS_SHARE), packs_older=True)
         records = max(1, capacity // RECORDS_SHARE)
         self.records: dict[Kind, Remembered[bytes]] = {
-            kind: Remembered(kind.table, Bound(records, kind.horizon_ms), packed_at) for kind in kinds
+            kind: Remembered(kind.table, Bound(records, kind.horizon_ms), packed_at, packs_older=True) for kind in kinds
         }
 
     @property

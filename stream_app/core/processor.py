@@ -18,7 +18,7 @@ from stream_app.core.codec import Rejected, decode_all
 from stream_app.core.events import Event
 from stream_app.core.histograms import Bins
 from stream_app.core.joins import Joins
-from stream_app.core.memory import KEY_SHIFT, Remembered
+from stream_app.core.memory import KEY_MASK, KEY_SHIFT, Remembered
 from stream_app.core.panes import PANE_MS, Watermark
 from stream_app.core.rules import Rules
 from stream_app.core.slices import SliceTable
@@ -27,7 +27,10 @@ from stream_app.core.tally import Plan, has_place
 COUNTED, DUPLICATE, LATE, FUTURE, UNMATCHED, REJECTED = layout.OUTCOMES
 
 DECODED_AT_ONCE: Final = 512
-"""Bounds how many decoded events exist at once: many are added up together, and all still fit into the cache."""
+"""Bounds how many decoded events exist at once: many are added up together, and all still fit into the cache.
+
+What they brought is added up when there are so many, from however many spans: a producer's batches may be small.
+"""
 
 GATHERED_AT_MOST: Final = 16_384
 """Events of which bins gather what to add: the more at once, the less each costs."""
@@ -90,7 +93,7 @@ class Partition:
         self.watermark = Watermark(rules.out_of_orderness_ms, rules.lateness_ms)
         self.attribution = Attribution(rules, self.joins, self.slices, self.cells, self.bins)
         self.is_laid_out_anew = True
-        self._gathering = 0
+        self._unsettled = self._gathering = 0
 
     @classmethod
     def restore(cls, plan: Plan, rules: Rules, fields: dict[str, bytes]) -> tuple["Partition", list[str]]:
@@ -160,6 +163,7 @@ class Partition:
         report, credit = BatchReport(), self.attribution.credits()
         for span in spans:
             self._apply(span, report, credit)
+        self._settle()
         report.rejected.update(apart.reason for apart in report.apart if apart.outcome == REJECTED)
         del report.events[Rejected]
         report.records = sum(report.outcomes.values())
@@ -239,7 +243,7 @@ class Partition:
                     if not pane_begin <= at < pane_end:
                         pane_begin = at - at % PANE_MS
                         pane, pane_end = (pane_begin,), pane_begin + PANE_MS
-                key = id_of(event.id.encode()) >> KEY_SHIFT
+                key = id_of(event.id.encode()) >> KEY_SHIFT & KEY_MASK
                 if key in newer or key in older:
                     outcomes[DUPLICATE] += 1
                     report.duplicates[type(event)] += 1
@@ -264,7 +268,7 @@ class Partition:
                         newer, older = ids.newer, ids.older
                         sealed_before = watermark.sealed_before_ms
                         next_pane = newest - newest % PANE_MS + PANE_MS
-            self._settle(len(events))
+            self._settle_some(len(events))
             del events, event
         watermark.observe(newest)
         outcomes[COUNTED] += counted
@@ -273,12 +277,19 @@ class Partition:
             outcomes[COUNTED] += attribution.released - released
             outcomes[UNMATCHED] -= attribution.released - released
 
-    def _settle(self, events: int) -> None:
-        """Add up what so many events brought."""
+    def _settle_some(self, events: int) -> None:
+        """Take note of so many events; add up what they brought once there are enough of them."""
+        self._unsettled += events
+        if self._unsettled >= DECODED_AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add up what the events brought since the last time."""
         # Here they are still in the processor's cache, and after it their memory is used again.
         self.attribution.settle()
         self.cells.settle()
-        self._gathering += events
+        self._gathering += self._unsettled
+        self._unsettled = 0
         if self._gathering >= GATHERED_AT_MOST:
             self._gathering = 0
             self.bins.settle()

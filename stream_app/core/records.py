@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from stream_app.core.events import Event
-from stream_app.core.panes import DAY_MS, day_start
+from stream_app.core.panes import DAY_MS
 from stream_app.core.slices import DIMENSIONS
 
 
@@ -141,17 +141,9 @@ class Aged(NamedTuple):
         """What it is called in the column of a measure."""
         return f"{self.kind.name}+{self.days}d"
 
-    def day_ms(self, began_ms: int) -> int:
-        """Return the start of the day on which a record that began then is as old."""
-        return day_start(began_ms) + self.days * DAY_MS
-
     def grown(self, before: Any, after: Any) -> tuple[int, ...]:
-        """Return by how much each part of what is said grows; empty where none does."""
-        now = self.said(after)
-        if before is self.kind.blank:
-            return now if any(now) else ()
-        then = self.said(before)
-        return () if now == then else tuple(map(sub, now, then))
+        """Return by how much each part of what is said grows."""
+        return tuple(map(sub, self.said(after), self.said(before)))
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -209,3 +201,25 @@ def between(growths: Sequence[tuple[int, Growth]], make: Callable[..., Any] | No
         return tuple([(place, more - less) for place, less, more in both if more != less])
 
     return differences
+
+
+OnDays = tuple[tuple[int, Differences], ...]
+"""Ages in days, each with what is told on the day on which a record is as old."""
+Later = Callable[[Any, Any, int], OnDays]
+"""What is told later once a record became another at an age of so many days: none of the days that have begun."""
+
+
+def later(told: Sequence[tuple[Aged, Sequence[tuple[int, Callable[[Any], int]]]]]) -> Later:
+    """Compile what is told of one kind by age: of each `Aged` the places in the tally, and how what grew is lifted.
+
+    People of a day are much alike, and so are the changes of their records: those that were worked out last are
+    remembered, and equal ones are one object.
+    """
+
+    @lru_cache(maxsize=AMOUNTS_REMEMBERED // 4)
+    def on_days(before: Any, after: Any, age: int) -> OnDays:
+        ahead = ((aged.days, lifts, aged.grown(before, after)) for aged, lifts in told if aged.days > age)
+        differences = ((days, tuple((at, more) for at, lift in lifts if (more := lift(g)))) for days, lifts, g in ahead)
+        return tuple((days, amounts) for days, amounts in differences if amounts)
+
+    return on_days

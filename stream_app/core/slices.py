@@ -55,6 +55,13 @@ class SliceTable:
         number = self.numbers.get(key)
         return self._intern(key) if number is None else number
 
+    def coarse(self, key: Key) -> int:
+        """Return the number of a slice that stands for others: where there is no room, no event lost its own by it."""
+        overflowed = self.overflowed
+        number = self.number(key)
+        self.overflowed = overflowed
+        return number
+
     @property
     def has_grown(self) -> bool:
         """Say whether there are slices that `mark_stored` has not seen."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from stream_app.core.events import Event
 from stream_app.core.panes import DAY_MS
-from stream_app.core.records import Aged, Between, Growth, Kind, between
+from stream_app.core.records import Aged, Between, Growth, Kind, Later, between, later
 
 
 class Occasion(IntEnum):
@@ -38,6 +38,9 @@ class Occasion(IntEnum):
     AT_RISK = 16
     FIRST_CLICK = 17
     FIRST_CONVERSION = 18
+    RATED = 19
+    POSITIONS_AT_RISK = 20
+    FIRST_CLICK_AT = 21
 
 
 NAME_BITS: Final = 24
@@ -208,8 +211,9 @@ class Plan(NamedTuple):
 
     `columns` is the layout of the vector, as stored; `meanings` are those of everything kept. An occasion on which
     nothing grows is in neither of `steps` and `grown`; the latter has what grows with records. `kinds` are the records
-    that measures and histograms read, `aged` those that are told by their age, and `delays` how much later than what
-    they are about (ms) some columns are told. `counters` are the places of what a worker tells Prometheus itself.
+    that measures and histograms read, `aged` those that are told by their age, `later` what is told so of a kind, and
+    `delays` how much later than what they are about (ms) some columns are told. `counters` are the places of what a
+    worker tells Prometheus itself.
     """
 
     width: int
@@ -221,6 +225,7 @@ class Plan(NamedTuple):
     aged: tuple[Aged, ...] = ()
     delays: Mapping[str, int] = {}  # never written to
     counters: tuple[int, ...] = ()
+    later: Mapping[Kind, Later] = {}  # never written to
 
     @property
     def meanings(self) -> tuple[str, ...]:
@@ -278,4 +283,9 @@ class Plan(NamedTuple):
             aged,
             delays,
             tuple(place for place, measure in enumerate(measures) if measure.is_counter),
+            {
+                kind: later([(each, [lift for group in steps[each][1] for lift in group.lifts]) for each in those])
+                for kind in kinds
+                if (those := [each for each in aged if each.kind == kind])
+            },
         )

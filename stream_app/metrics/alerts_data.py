@@ -53,7 +53,16 @@ ALERTS: Final = (
     Alert(
         name="LynceusWindowsStale",
         expr="""
-            time() - max without (instance, pod, window) (lynceus_window_end_timestamp_seconds) > 300
+            (
+              time() - max without (instance, pod, window) (lynceus_window_end_timestamp_seconds) > 300
+              and on ()
+              (
+                sum(lynceus_consumer_lag_records) > 0
+                or sum(increase(lynceus_events_consumed_total[30m] offset 5m)) > 300
+                or ALERTS{alertname="LynceusWindowsStale", alertstate="firing"}
+                or absent(lynceus_events_consumed_total)
+              )
+            )
             or on ()
             (
               count without (instance, pod) (up{job="lynceus-server"} == 1)
@@ -65,12 +74,12 @@ ALERTS: Final = (
         severity="critical",
         component="data",
         summary="Nothing newer is shown: do not trust the wall, the verdicts or the decisions.",
-        description="No window ends within the last five minutes of event time, or there is no window at all: "
-        "nothing arrives, or nothing is counted.",
+        description="No window ends within the last five minutes of event time, though events wait, or more than ten a "
+        "minute came until then; or there is no window at all.",
         inhibited_by=(REDIS_DOWN, DOWN),
         examples=(
             Example(
-                "the windows end six minutes ago, and go on doing so",
+                "the windows end six minutes ago, and go on doing so; of workers nothing is known",
                 {
                     of_server("lynceus_window_end_timestamp_seconds", window="1h"): "-360+60x20",
                     of_server("lynceus_window_end_timestamp_seconds", instance="b", window="1h"): "-400+60x20",
@@ -78,6 +87,54 @@ ALERTS: Final = (
                 },
                 5,
                 (Told({"job": "lynceus-server"}),),
+            ),
+            Example(
+                "events wait that nobody counts",
+                {
+                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "-360+60x20",
+                    of_worker("lynceus_consumer_lag_records", partition="0"): "1x20",
+                    of_worker("lynceus_events_consumed_total", event="click"): "7x20",
+                },
+                5,
+                (Told({"job": "lynceus-server"}),),
+            ),
+            Example(
+                "a busy shop falls silent: eleven events a minute until seven minutes ago",
+                {
+                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x7",
+                    of_worker("lynceus_consumer_lag_records", partition="0"): "0x50",
+                    of_worker("lynceus_events_consumed_total", event="click"): "0+11x43 473x7",
+                },
+                50,
+                (Told({"job": "lynceus-server"}),),
+            ),
+            Example(
+                "it goes on being silent",
+                {
+                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x97",
+                    of_worker("lynceus_consumer_lag_records", partition="0"): "0x140",
+                    of_worker("lynceus_events_consumed_total", event="click"): "0+11x43 473x97",
+                },
+                140,
+                (Told({"job": "lynceus-server"}),),
+            ),
+            Example(
+                "a small shop's night: one event a minute, and none for an hour",
+                {
+                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x60 3600x60",
+                    of_worker("lynceus_consumer_lag_records", partition="0"): "0x120",
+                    of_worker("lynceus_events_consumed_total", event="click"): "0+1x60 60x60",
+                },
+                120,
+            ),
+            Example(
+                "ten a minute are not enough to say that five minutes without any mean something",
+                {
+                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x7",
+                    of_worker("lynceus_consumer_lag_records", partition="0"): "0x50",
+                    of_worker("lynceus_events_consumed_total", event="click"): "0+10x50",
+                },
+                50,
             ),
             Example(
                 "a server runs that shows no window",

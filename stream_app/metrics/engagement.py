@@ -4,7 +4,7 @@ from typing import Final
 
 from stream_app.core.records import growth
 from stream_app.core.tally import Measure, Occasion
-from stream_app.metrics.methods import Proportion
+from stream_app.metrics.methods import Proportion, SuccessClusters
 from stream_app.metrics.metric import Family, Metric
 
 MEASURES: Final = (
@@ -27,6 +27,20 @@ MEASURES: Final = (
         Occasion.EXPOSURE,
         growth(lambda exposure: exposure.clicks > 0),
     ),
+    Measure(
+        "session_clicks",
+        "The clicks whose session is known, at the session's first impression; one per impression.",
+        "items",
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.clicks),
+    ),
+    Measure(
+        "session_click_squares",
+        "Sum over exposed sessions of the square of session_clicks.",
+        "items squared",
+        Occasion.EXPOSURE,
+        growth(lambda exposure: exposure.clicks**2),
+    ),
     Measure("excluded", "Events of bots and tests, kept out of every metric.", "events", Occasion.EXCLUDED),
     Measure("other_events", "Events of types that no metric reads yet.", "events", Occasion.OTHER),
 )
@@ -38,9 +52,12 @@ METRICS: Final = (
         help="Share of impressions that were clicked. Clicks settle for the click window after the impression.",
         unit="ratio",
         formula="clicks / impressions, at most one click per impression, in the pane of the impression",
-        caveat="Impressions of one session are alike, so with many of them per session the interval is too narrow. "
-        "It is not the share of people who click: for that, see the sessions that clicked.",
-        method=Proportion("clicks", "impressions"),
+        caveat="Clicks of one session are alike, and the interval is wider for it, taking sessions as if they saw as "
+        "many impressions each; sessions of one person still count as independent. It is not the share of people who "
+        "click: for that, see the sessions that clicked.",
+        method=Proportion(
+            "clicks", "impressions", SuccessClusters("sessions", "session_clicks", "session_click_squares")
+        ),
         honesty="exact",
         settles="click_window",
         is_up_good=True,

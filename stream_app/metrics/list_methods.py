@@ -43,7 +43,9 @@ class OfLists:
     Of the reciprocal rank the whole list counts, whatever the cut-off.
     """
 
-    interval: ClassVar[str] = "Wilson score interval of a share of lists; else normal over lists, which are the unit"
+    interval: ClassVar[str] = (
+        "Wilson score interval of a share of lists; else Student's t over lists, which are the unit"
+    )
 
     lists: str
     tells: Told
@@ -74,7 +76,7 @@ class AgainstReference:
 class OfPredictions:
     """Whether predicted click probabilities are true, or tell the clicked from the others."""
 
-    interval: ClassVar[str] = "exact Poisson (O/E), DeLong widened by what bins hide (AUC), else normal"
+    interval: ClassVar[str] = "exact Poisson (O/E), DeLong widened by what bins hide (AUC), else Student's t"
 
     predictions: str
     tells: Told

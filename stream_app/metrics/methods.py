@@ -82,14 +82,26 @@ class Clusters(NamedTuple):
     products: str
 
 
+class SuccessClusters(NamedTuple):
+    """Sums over sessions: how many there are, the successes in them, and the squares of these."""
+
+    number: str
+    successes: str
+    squares: str
+
+
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """The share of `trials` that were `successes`."""
-
-    interval: ClassVar[str] = "Wilson score interval"
+    """The share of `trials` that were `successes`; with `clusters`, of trials that are alike within a session."""
 
     successes: str
     trials: str
+    clusters: SuccessClusters | None = None
+
+    @property
+    def interval(self) -> str:
+        """How its interval comes about."""
+        return f"Wilson score interval{' with the design effect of sessions' if self.clusters else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ class Mean:
     reader, and used where the measures are lifted.
     """
 
-    interval: ClassVar[str] = "normal interval of a mean, cut at the metric's bounds"
+    interval: ClassVar[str] = "Student's t interval of a mean, cut at the metric's bounds"
 
     total: str
     count: str
@@ -117,7 +129,7 @@ class LogMean:
     `logs` sums ln(1 + x), `squares` its squares, both `scale` times.
     """
 
-    interval: ClassVar[str] = "normal interval of the mean logarithm, carried over"
+    interval: ClassVar[str] = "Student's t interval of the mean logarithm, carried over"
 
     logs: str
     count: str
@@ -186,7 +198,7 @@ class Count:
 class NetScore:
     """The share of `promoters` less that of `detractors` in `answers`, from -1 to 1."""
 
-    interval: ClassVar[str] = "normal interval of a multinomial difference, cut at -1 and 1"
+    interval: ClassVar[str] = "adjusted Wald interval of a multinomial difference, cut at -1 and 1"
 
     promoters: str
     detractors: str
@@ -228,7 +240,9 @@ class Quantile:
 class MeanBelow:
     """The mean of amounts with all above their 99 % quantile taken for it, from a `histogram` as in `Quantile`."""
 
-    interval: ClassVar[str] = "normal interval of a winsorised mean, widened by the 1 % that buckets hide"
+    interval: ClassVar[str] = (
+        "normal interval of a winsorised mean whose cut is chance too, widened by the 1 % that buckets hide"
+    )
 
     histogram: str
     scale: int = 1
@@ -286,7 +300,7 @@ class UnitCost:
 class ReturnRatio:
     """The sum of `count` amounts in an arm, over a cost that people told. Stored as in `Mean`."""
 
-    interval: ClassVar[str] = "normal interval of the sum, the cost taken as known"
+    interval: ClassVar[str] = "Student's t interval of the sum, the cost taken as known"
 
     total: str
     count: str

@@ -11,6 +11,7 @@ under the ROC curve with a small, known error. The 15 coarser bins of the calibr
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from math import exp, log
 from operator import sub
 from typing import Final, NamedTuple
@@ -73,6 +74,7 @@ def contribution(predicted: int, *, is_clicked: bool) -> PredictionSums:
     )
 
 
+@lru_cache(maxsize=4_096)  # models say few different things of what is clicked
 def click_growth(predicted: int) -> PredictionSums:
     """Return what to add when the first click on an impression with that prediction arrives."""
     return PredictionSums(
@@ -95,38 +97,35 @@ def calibration_bin(bin_: int) -> int:
     return min(max((bin_ - _FIRST_EDGE + 9) // 10, 0), CALIBRATION_BINS - 1)
 
 
+_CALIBRATION_BINS: Final = tuple(map(calibration_bin, range(SCORE_BINS)))
+
+
 def amounts(stated: Mapping[Stated, int]) -> Mapping[int, int]:
     """Return what predictions add to the bins, each so many times."""
     n = predicted = briers = squares = losses = loss_squares = 0
-    seen, told = [0] * SCORE_BINS, [0] * SCORE_BINS
-    clicks: list[tuple[int, int]] = []
+    grown: defaultdict[int, int] = defaultdict(int)
     for subject, times in stated.items():
         if isinstance(subject, tuple):
-            clicks.append((nanos(subject[0]), times))
+            probable = nanos(subject[0])
+            grown[_CLICKED + score_bin(probable)] += times
+            for place, amount in enumerate(click_growth(probable)):
+                grown[place] += amount * times
             continue
         # `contribution`, written out: most events come here.
         probable = int(subject * NANOS + 0.5)
         loss = -log((NANOS - probable) / NANOS) if _CLIP <= probable <= NANOS - _CLIP else _clipped_loss(probable)
         brier = (2 * probable * probable + NANOS) // _TWICE
         bin_ = bisect_right(_EDGES, probable)
-        seen[bin_] += times
-        told[bin_] += probable * times
+        grown[_SEEN + bin_] += times
+        grown[_PREDICTED + _CALIBRATION_BINS[bin_]] += probable * times
         n += times
         predicted += probable * times
         briers += brier * times
         squares += (brier * brier + _HALF_MICRO) // MICROS * times
         losses += int(loss * NANOS + 0.5) * times
         loss_squares += int(loss * loss * NANOS + 0.5) * times
-    grown: defaultdict[int, int] = defaultdict(int)
-    grown |= enumerate((n, 0, predicted, briers, squares, losses, loss_squares))
-    grown |= {_SEEN + bin_: count for bin_, count in enumerate(seen) if count}
-    for bin_, total in enumerate(told):
-        if total:
-            grown[_PREDICTED + calibration_bin(bin_)] += total
-    for probable, times in clicks:
-        grown[_CLICKED + score_bin(probable)] += times
-        for place, amount in enumerate(click_growth(probable)):
-            grown[place] += amount * times
+    for place, amount in enumerate((n, 0, predicted, briers, squares, losses, loss_squares)):
+        grown[place] += amount
     return grown
 
 

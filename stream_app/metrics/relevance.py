@@ -4,35 +4,28 @@ It answers "how well did what was shown match the context, as the model saw it",
 What people did and said about it (response, lift, feedback) comes as further metrics.
 """
 
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
-from stream_app.core.attribution import MICROS, micros
-from stream_app.core.events import Impression
+from stream_app.core.attribution import MICROS
 from stream_app.core.tally import Measure, Occasion
 from stream_app.metrics.methods import ClusteredMean, Clusters
 from stream_app.metrics.metric import Family, Metric
-
-
-def _micros(impression: Impression) -> int:
-    return micros(impression.relevance or 0.0)
-
 
 MEASURES: Final = (
     Measure(
         "scored_impressions",
         "Impressions that carry a relevance score.",
         "items",
-        Occasion.IMPRESSION,
-        given="relevance",
+        Occasion.RATED,
+        itemgetter(0),
     ),
     Measure(
         "relevance_micros",
         "Sum of relevance scores, in millionths.",
         "millionths",
-        Occasion.IMPRESSION,
-        _micros,
-        given="relevance",
+        Occasion.RATED,
+        itemgetter(1),
     ),
     Measure(
         "scored_sessions",

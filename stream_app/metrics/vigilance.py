@@ -5,12 +5,15 @@ Only the first click and the first conversion of a session count, so that what i
 is one chance, however much of it there is.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Final
 
 from stream_app.core.attribution import MICROS, micros
 from stream_app.core.events import Impression
-from stream_app.core.tally import Measure, Occasion
+from stream_app.core.tally import Measure, Occasion, Spread
+from stream_app.metrics.clicked_lists import PLACES
 from stream_app.metrics.methods import Mean, Proportion, Rate
 from stream_app.metrics.metric import Family, Metric
 
@@ -19,6 +22,31 @@ _RELEVANCE: Final = attrgetter("relevance")
 
 def _micros(impression: Impression) -> int:
     return micros(_RELEVANCE(impression))
+
+
+def _seen_at(masks: Mapping[int, int]) -> Mapping[int, int]:
+    """Return how many positions were seen by place, of masks (bit 0 is position 1) that were seen so often each."""
+    seen = Counter[int]()
+    for mask, times in masks.items():
+        for place in _places(mask):
+            seen[place] += times
+    return seen
+
+
+def _places(mask: int) -> Iterator[int]:
+    while mask:
+        lowest = mask & -mask
+        yield min(lowest.bit_length(), PLACES)
+        mask ^= lowest
+
+
+def _clicked_at(positions: Mapping[int, int]) -> Mapping[int, int]:
+    """Return how many clicks were at each place, of positions that got so many each; 0 is one that nobody knows."""
+    clicked = Counter[int]()
+    for position, times in positions.items():
+        if position:
+            clicked[min(position, PLACES)] += times
+    return clicked
 
 
 MEASURES: Final = (
@@ -62,6 +90,23 @@ MEASURES: Final = (
         Occasion.SESSION,
         lambda impression: _micros(impression) ** 2 // MICROS,
         given="relevance",
+    ),
+)
+
+SPREADS: Final = (
+    Spread(
+        "at_risk_by_position",
+        f"Positions of lists that sessions saw which had not clicked there before; from {PLACES} on they are one.",
+        "items",
+        Occasion.POSITIONS_AT_RISK,
+        _seen_at,
+    ),
+    Spread(
+        "first_clicks_by_position",
+        f"First clicks of sessions by the position of what was clicked; from {PLACES} on they are one.",
+        "sessions",
+        Occasion.FIRST_CLICK_AT,
+        _clicked_at,
     ),
 )
 
@@ -117,4 +162,5 @@ FAMILY: Final = Family(
     "What the watch is fed with: first clicks, first conversions and first relevance, as they happen.",
     MEASURES,
     METRICS,
+    SPREADS,
 )

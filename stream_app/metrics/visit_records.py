@@ -96,25 +96,26 @@ def whose_visit(event: Event) -> str:
 
 def after(visit: Visit, event: Event) -> Visit:
     """Return the visit once `event` is known: earliest, latest and sums, none of which depends on order."""
-    first, last = visit.last_ms - visit.span_ms, visit.last_ms
-    first, last = (min(first, event.ts), max(last, event.ts)) if last else (event.ts, event.ts)
-    _, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms, _ = visit
-    match event:
-        case PageView():
-            pages += 1
-        case Search():
-            searches += 1
-        case Click():
-            clicks += 1
-        case Cart(action="add"):
-            cart_adds += 1
-        case Order() | Conversion():
-            purchases += 1
-        case Engagement(final=True):
+    # Every page and heartbeat comes here: this is written for speed.
+    span, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms, last = visit
+    at, of = event.ts, type(event)
+    first, last = min(last - span, at) if last else at, max(last, at)
+    if isinstance(event, Engagement):
+        if event.final:
             views_left += 1
             active_ms += event.elapsed_ms if event.active_ms is None else event.active_ms
-    if not isinstance(event, Engagement | Order | Conversion):
+    elif of is Order or of is Conversion:
+        purchases += 1
+    else:
         is_seen = 1
+        if of is PageView:
+            pages += 1
+        elif of is Click:
+            clicks += 1
+        elif of is Search:
+            searches += 1
+        elif isinstance(event, Cart) and event.action == "add":
+            cart_adds += 1
     return Visit(last - first, is_seen, pages, searches, clicks, cart_adds, purchases, views_left, active_ms, last)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from stream_app.core.quantile_sketch import bucket_of
 from stream_app.core.records import growth
-from stream_app.core.tally import Histogram, Measure, Occasion
+from stream_app.core.tally import Histogram, Measure
 from stream_app.metrics.fixed_point import NANOS, divided
 from stream_app.metrics.logarithms import log_nanos, log_square_nanos
 from stream_app.metrics.methods import LogMean, Mean, Proportion, Quantile
@@ -117,20 +117,6 @@ MEASURES: Final = (
         "Sum over visits of the square of their points.",
         "points squared",
         lambda visit: visit.points**2,
-    ),
-    Measure(
-        "session_clicks",
-        "The clicks whose session is known, at the session's first impression; one per impression.",
-        "items",
-        Occasion.EXPOSURE,
-        growth(lambda exposure: exposure.clicks),
-    ),
-    Measure(
-        "session_click_squares",
-        "Sum over exposed sessions of the square of session_clicks.",
-        "items squared",
-        Occasion.EXPOSURE,
-        growth(lambda exposure: exposure.clicks**2),
     ),
 )
 HISTOGRAMS: Final = (

@@ -18,10 +18,13 @@ heartbeat     b1      b2      b3      b4     nothing waits there, and b4 - b2 >=
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from stream_app.core.histograms import Bin
 from stream_app.core.panes import Watermark
 from stream_app.core.slices import shown_as
 from stream_app.serving import health
 from stream_app.serving.partitions import PartitionState
+from stream_app.serving.sums import Sums
+from stream_app.serving.views import Meaning
 from stream_app.serving.windows import Windows
 from stream_app.statistics.minutes import Minute, minutes_of
 from stream_app.statistics.series import MINUTE_MS
@@ -131,10 +134,13 @@ def first_minutes(windows: Windows) -> dict[str, int]:
 
 def minutes(
     windows: Windows,
+    bins: Sums[Bin],
     start_ms: int,
-    index: Mapping[str, int],
+    meaning: Meaning,
     since: Mapping[str, int],
     values: Mapping[str, frozenset[str]],
 ) -> dict[str, Minute]:
     """Return what happened in the minute that begins at `start_ms`, by surface: `minutes_of` what is kept of it."""
-    return minutes_of(start_ms, windows.rows(start_ms, start_ms + MINUTE_MS), index, since, values)
+    end_ms = start_ms + MINUTE_MS
+    rows, counted = windows.rows(start_ms, end_ms), bins.rows(start_ms, end_ms)
+    return minutes_of(start_ms, rows, meaning.index, since, values, counted, meaning.histograms)

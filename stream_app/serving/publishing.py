@@ -23,6 +23,7 @@ from stream_app.decisions.contract import COUNTED, META, STEP_S, VERSION, WHOLE,
 from stream_app.errors import LynceusError
 from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
+from stream_app.serving.outage import Outage
 from stream_app.serving.snapshot import WindowView
 from stream_app.serving.views import Meaning, View, largest
 from stream_app.settings import DecisionsSettings
@@ -134,7 +135,9 @@ class Publisher:
         self._held: View | None = None
         self._held_ms = 0
         self._published_ms = 0
-        self._fault = ""
+        self._outage = Outage(
+            "snapshots for decisions cannot be published", "snapshots for decisions are published again"
+        )
         self._log: Any = structlog.get_logger("lynceus.server")
 
     async def run(self, stop: asyncio.Event, every_s: float) -> None:
@@ -162,9 +165,9 @@ class Publisher:
             try:
                 number = await self.publish(held)
                 self._published_ms = _end(held)
-                self._note("")
+                self._outage.note("")
             except (RedisError, OSError, TimeoutError) as error:
-                self._note(type(error).__name__)
+                self._outage.note(type(error).__name__)
             except Exception:
                 # A bug, or bytes that nobody foresaw: readers must still be served.
                 self._log.exception("a snapshot for decisions cannot be made")
@@ -214,14 +217,6 @@ class Publisher:
 
     def _snapshots(self, view: View, window: str, of: Sequence[str]) -> list[Published]:
         return list(snapshots(view, self._meaning, window, of, self._settings.max_entities)) if of else []
-
-    def _note(self, fault: str) -> None:
-        """Log one line when publishing fails and one when it works again."""
-        if fault and not self._fault:
-            self._log.warning("snapshots for decisions cannot be published", reason=fault)
-        elif self._fault and not fault:
-            self._log.info("snapshots for decisions are published again")
-        self._fault = fault
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from stream_app.core.histograms import Bin
+from stream_app.serving.outage import Outage
 from stream_app.serving.partitions import PartitionState
 from stream_app.serving.reader import Reader, Reading, StoreUnavailableError
 from stream_app.serving.sums import Sums
@@ -14,7 +16,7 @@ from stream_app.serving.throughput import Throughput
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, stale, windows_end_ms
 from stream_app.serving.vigil import Vigil
 from stream_app.serving.watch_view import NO_WATCH
-from stream_app.serving.windows import Bin, Windows, bin_windows
+from stream_app.serving.windows import Windows, bin_windows
 
 LONGEST_BACKOFF_S: Final = 5.0
 
@@ -58,7 +60,7 @@ class Refresher:
         self._throughput = Throughput()
         self._newest_ms = 0
         self._fresh: View | None = None
-        self._fault = ""
+        self._outage = Outage("redis lost, serving the last view as stale", "the view is fresh again")
         self._log: Any = structlog.get_logger("lynceus.server")
         self.view: View | None = None
 
@@ -83,29 +85,29 @@ class Refresher:
             # Off the event loop: the first load takes a second or two, and streams must keep beating.
             view = await asyncio.to_thread(self._compute, reading, self._clock())
         except StoreUnavailableError as error:
-            self._note(str(error))
+            self._outage.note(str(error))
             view_or_none = self._stale(f"Redis cannot be read: {error}", is_store_up=False)
         except Exception as error:
             # A bug, or bytes that nobody foresaw: the sums may be half advanced, so begin anew.
             self._log.exception("refresh failed, reading everything again")
             self._reader.forget()
             self._windows, self._bins = self._empty_windows()
-            self._fault = f"the view cannot be computed ({type(error).__name__})"
-            view_or_none = self._stale(self._fault, is_store_up=True)
+            self._outage.fault = f"the view cannot be computed ({type(error).__name__})"
+            view_or_none = self._stale(self._outage.fault, is_store_up=True)
         else:
-            self._note("")
+            self._outage.note("")
             self._fresh = view_or_none = view
         self.view = view_or_none
         if view_or_none is not None:
             self._subscriber.publish(view_or_none)
         if self._vigil is not None and view_or_none is not None and not view_or_none.is_stale:
             await self._watch(self._vigil, view_or_none, reading.partitions)
-        return not self._fault
+        return not self._outage.fault
 
     async def _watch(self, vigil: Vigil, view: View, states: Sequence[PartitionState]) -> None:
         """Let the watch go on; whatever happens to it, views are served."""
         try:
-            await vigil.watch(self._windows, view, states, view.snapshot.at_ms)
+            await vigil.watch(self._windows, self._bins, view, states, view.snapshot.at_ms)
         except Exception as error:
             vigil.failed(error)
 
@@ -135,11 +137,3 @@ class Refresher:
             reading.inputs,
             self._vigil.view if self._vigil else NO_WATCH,
         )
-
-    def _note(self, fault: str) -> None:
-        """Log one line when Redis is lost and one when it is back, however often it was tried in between."""
-        if fault and not self._fault:
-            self._log.warning("redis lost, serving the last view as stale", reason=fault)
-        elif self._fault and not fault:
-            self._log.info("the view is fresh again")
-        self._fault = fault

@@ -44,7 +44,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str
         warning = await check_store(redis, settings.redis)
         if warning:
             log.warning(warning)
-        refresher, stream, app, courier = _compose(settings, redis, allowed_hosts)
+        refresher, stream, app, courier, publisher = _compose(settings, redis, allowed_hosts)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
@@ -53,7 +53,8 @@ async def serve(settings: Settings, stop: asyncio.Event, on_ready: Callable[[str
             log.info("serving", url=url)
             if on_ready:
                 on_ready(url)
-            beside = [_published(settings, redis, refresher, stop), asyncio.create_task(courier.run())]
+            published = publisher.run(stop, settings.server.refresh_interval_s)  # ends at once where none is wanted
+            beside = [asyncio.create_task(published), asyncio.create_task(courier.run())]
             try:
                 await refresher.run(stop)
             finally:
@@ -114,7 +115,7 @@ def watch_store_of(settings: Settings, redis: Any) -> WatchStore:
 
 def _compose(
     settings: Settings, redis: Any, allowed_hosts: frozenset[str] | None
-) -> tuple[Refresher, Stream, web.Application, Courier]:
+) -> tuple[Refresher, Stream, web.Application, Courier, Publisher]:
     build, meaning, server = version("lynceus"), meaning_of(settings), settings.server
     reader = reader_of(settings, redis)
 
@@ -129,14 +130,8 @@ def _compose(
     collector = ViewCollector(current, meaning, settings.counting.currency, build, clock_ms)
     fresh_ms = max(FRESH_MS, int(2_000 * server.refresh_interval_s))
     api = Api(current, meaning, stream, Exporter(collector), clock_ms, fresh_ms, lambda: vigil.history)
-    return refresher, stream, api.application(allowed_hosts), courier
-
-
-def _published(settings: Settings, redis: Any, refresher: Refresher, stop: asyncio.Event) -> asyncio.Task[None]:
-    """Return the task that publishes the refresher's views for decisions; it ends at once where none are wanted."""
-    meaning, decisions = meaning_of(settings), settings.decisions
-    publisher = Publisher(redis, settings.app, meaning, decisions, lambda: refresher.view, clock_ms)
-    return asyncio.create_task(publisher.run(stop, settings.server.refresh_interval_s))
+    publisher = Publisher(redis, settings.app, meaning, settings.decisions, current, clock_ms)
+    return refresher, stream, api.application(allowed_hosts), courier, publisher
 
 
 def _allowed_hosts(server: ServerSettings) -> frozenset[str] | None:

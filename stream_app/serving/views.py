@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream_app.core.cells import OUTCOMES
+from stream_app.core.histograms import Bin
 from stream_app.core.inputs import NO_INPUTS, Inputs
 from stream_app.core.panes import DAY_MS, HOUR_MS, PANE_MS, Watermark, Window, pane_start
 from stream_app.core.slices import ALL, DIMENSIONS, OTHER, Slice, shown_as
@@ -28,7 +29,7 @@ from stream_app.serving.snapshot import (
 )
 from stream_app.serving.sums import Sums
 from stream_app.serving.watch_view import NO_WATCH, WatchView
-from stream_app.serving.windows import STEP_MS, Bin, Pair, Progress, Windows, horizon_ms
+from stream_app.serving.windows import STEP_MS, Pair, Progress, Windows, horizon_ms
 from stream_app.statistics.contrasts import CONTRASTED, contrast
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lowering import lower
@@ -70,6 +71,11 @@ class Meaning(msgspec.Struct, frozen=True):
     session_gap_ms: int = HOUR_MS // 2
     histograms: tuple[Histogram | Spread, ...] = ()
     currency: str = "EUR"
+
+    @property
+    def open_ms(self) -> int:
+        """How long after its end a pane may still get events."""
+        return self.out_of_orderness_ms + self.lateness_ms
 
     def settling_ms(self, metric: Metric) -> int:
         """Return how long after a pane what `metric` says of it may still change, late events aside.

@@ -11,13 +11,16 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 import structlog
 
+from stream_app.core.histograms import Bin
 from stream_app.core.slices import ALL
 from stream_app.serving import minutes
+from stream_app.serving.outage import Outage
 from stream_app.serving.partitions import PartitionState
 from stream_app.serving.reader import StoreUnavailableError
+from stream_app.serving.sums import Sums
 from stream_app.serving.views import Meaning, View
 from stream_app.serving.watch_store import Kept, Shared, Step, WatchStore
-from stream_app.serving.watch_view import NO_WATCH, WatchView, guard_of, is_behind, surface_watch, told
+from stream_app.serving.watch_view import NO_WATCH, WatchView, guard_of, seen, told
 from stream_app.serving.windows import Windows
 from stream_app.statistics.minutes import Minute, told_apart
 from stream_app.statistics.series import MINUTE_MS
@@ -31,7 +34,6 @@ SWEEP_EVERY_MS: Final = 3_600_000
 GUARD_EVERY_MS: Final = 5_000
 GUARD_EXPIRES_MS: Final = 60_000
 """A guard that nobody renews is gone by then: who asks is told that nothing is known."""
-
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Watched).decode
 
@@ -39,7 +41,9 @@ _unpack = msgspec.msgpack.Decoder(Watched).decode
 class Carrying(Protocol):
     """Who brings verdicts to Kafka, and whether that goes well."""
 
-    is_up: bool
+    @property
+    def is_up(self) -> bool:
+        """Whether Kafka took what was sent last."""
 
     def wake(self) -> None:
         """Take note that verdicts wait; must not wait."""
@@ -69,7 +73,6 @@ class Vigil:
         self._meaning = meaning
         self._max_surfaces = max_surfaces
         self._courier = courier
-        self._open_ms = meaning.out_of_orderness_ms + meaning.lateness_ms
         self._known: dict[str, Watched] = {}
         self._unreadable: dict[str, int] = {}
         self._unwatched = 0
@@ -78,19 +81,22 @@ class Vigil:
         self._swept_ms = 0
         self._guarded_ms = 0
         self._guards: Mapping[str, tuple[str, str]] = {}
-        self._fault = ""
+        self._outage = Outage("the watch cannot be kept", "the watch is kept again")
         self._log: Any = structlog.get_logger("lynceus.server")
         self.history: tuple[bytes, ...] = ()
         self.view: WatchView = NO_WATCH
 
-    async def watch(self, windows: Windows, view: View, states: Sequence[PartitionState], at_ms: int) -> None:
+    async def watch(
+        self, windows: Windows, bins: Sums[Bin], view: View, states: Sequence[PartitionState], at_ms: int
+    ) -> None:
         """Judge what can be judged since the last look, and say so. Never raises for what the store did."""
         try:
             await self._catch_up(is_sweeping=self._unwatched > 0 and at_ms - self._swept_ms > SWEEP_EVERY_MS)
             self._swept_ms = self._swept_ms or at_ms
             sealed = self._sealed(states, at_ms)
             # Off the event loop: an hour of minutes takes a while.
-            judged = await asyncio.to_thread(self._judge, windows, view, minutes.held(states, sealed.until_ms))
+            held = minutes.held(states, sealed.until_ms)
+            judged = await asyncio.to_thread(self._judge, windows, bins, view, held)
             for each in judged:
                 await self._commit(each)
             if any(each.verdicts for each in judged):
@@ -98,18 +104,18 @@ class Vigil:
             self._tell(sealed.because, at_ms)
             await self._guard(at_ms)
         except StoreUnavailableError as error:
-            self._note(f"the watch cannot be kept: {error}")
-            self.view = msgspec.structs.replace(self.view, held_because=self._fault)
+            self._outage.note(f"the watch cannot be kept: {error}")
+            self.view = msgspec.structs.replace(self.view, held_because=self._outage.fault)
         else:
-            self._note("")
+            self._outage.note("")
 
     def failed(self, error: Exception) -> None:
         """Take note of an error of our own: the watch stands still, and begins again from what is shared."""
-        if not self._fault:
+        if not self._outage.fault:
             self._log.error("the watch failed", exc_info=error)
-        self._fault = f"the watch failed ({type(error).__name__})"
+        self._outage.fault = f"the watch failed ({type(error).__name__})"
         self._known.clear()
-        self.view = msgspec.structs.replace(self.view, held_because=self._fault)
+        self.view = msgspec.structs.replace(self.view, held_because=self._outage.fault)
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class Vigil:
         watched = self._known.get(surface)
         return self._unreadable.get(surface) if watched is None else watched.last_ms
 
-    def _judge(self, windows: Windows, view: View, held: minutes.Held) -> list[Judged]:
+    def _judge(self, windows: Windows, bins: Sums[Bin], view: View, held: minutes.Held) -> list[Judged]:
         """Return what becomes of each surface by the oldest minutes that are sealed and were not judged yet."""
         candidates = self._candidates(windows, view, held)
         starts = {
@@ -157,7 +163,7 @@ class Vigil:
         span = range(first, min(held.last_ms, first + (MAX_MINUTES - 1) * MINUTE_MS) + MINUTE_MS, MINUTE_MS)
         values = told_apart(view.totals[ALL], self._meaning.index["impressions"])
         happened = {
-            start: minutes.minutes(windows, start, self._meaning.index, view.since, values)
+            start: minutes.minutes(windows, bins, start, self._meaning, view.since, values)
             for start in span
             if start >= view.gap_ms
         }
@@ -225,13 +231,11 @@ class Vigil:
     def _tell(self, because: str, at_ms: int) -> None:
         assert self._shared is not None
         stands = because or "nothing new is counted"
-        surfaces = []
-        for _, watched in sorted(self._known.items()):
-            is_still = is_behind(watched.last_ms + MINUTE_MS, self._open_ms, at_ms)
-            surfaces.append(surface_watch(self._policy, watched, stands if is_still else ""))
+        known = [watched for _, watched in sorted(self._known.items())]
+        surfaces = seen(self._policy, known, self._meaning.open_ms, at_ms, stands)
         tallies = self._shared.tallies
         self.view = WatchView(
-            tuple(surfaces),
+            surfaces,
             stands if not surfaces or any(each.paused == stands for each in surfaces) else "",
             self._unwatched + len(self._unreadable),
             tallies["verdicts"],
@@ -248,14 +252,6 @@ class Vigil:
         if said != self._guards or at_ms - self._guarded_ms >= GUARD_EVERY_MS or at_ms < self._guarded_ms:
             await self._store.guard({s: msgspec.json.encode(guard) for s, guard in guards.items()}, GUARD_EXPIRES_MS)
             self._guards, self._guarded_ms = said, at_ms
-
-    def _note(self, fault: str) -> None:
-        """Log one line when the watch cannot be kept, and one when it can again."""
-        if fault and not self._fault:
-            self._log.warning("the watch cannot be kept", reason=fault)
-        elif self._fault and not fault:
-            self._log.info("the watch is kept again")
-        self._fault = fault
 
 
 def unpacked(kept: Kept) -> Watched | None:

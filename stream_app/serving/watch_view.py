@@ -87,6 +87,14 @@ def is_behind(until_ms: int, open_ms: int, at_ms: int) -> bool:
     return at_ms - until_ms > open_ms + LATE_AFTER_MS
 
 
+def seen(policy: Policy, known: Iterable[Watched], open_ms: int, at_ms: int, stands: str) -> tuple[SurfaceWatch, ...]:
+    """Return how surfaces are seen; `stands` says why one stands still that was judged too long ago."""
+    return tuple(
+        surface_watch(policy, watched, stands if is_behind(watched.last_ms + MINUTE_MS, open_ms, at_ms) else "")
+        for watched in known
+    )
+
+
 def guard_of(watched: SurfaceWatch | None, at_ms: int) -> Guard:
     """Return the guard of a surface; None is one that is not watched."""
     if watched is None:

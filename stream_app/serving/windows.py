@@ -5,7 +5,7 @@ from operator import add
 from typing import Final, NamedTuple
 
 from stream_app.core import cells
-from stream_app.core.histograms import read_key
+from stream_app.core.histograms import Bin, bin_of
 from stream_app.core.panes import HOUR_MS, PANE_MS, Window
 from stream_app.core.slices import Slice
 from stream_app.serving.sums import Ledger, Rows, Slices, Sums
@@ -39,18 +39,9 @@ def horizon_ms(progress: Iterable[Progress], before_ms: int = 0) -> int:
     return max(slowest, min(before_ms, newest))
 
 
-class Bin(NamedTuple):
-    """A bin of a histogram, by the number of its meaning."""
-
-    surface: str
-    arm: str
-    histogram: int
-    bin: int
-
-
 def bin_windows(windows: Sequence[Window]) -> Sums[Bin]:
     """Return windows of the histograms' bins; their tallies have one amount."""
-    return Sums(windows, cells.BINS, _bin)
+    return Sums(windows, cells.BINS, bin_of)
 
 
 class Windows(Sums[Slice]):
@@ -113,11 +104,6 @@ class Windows(Sums[Slice]):
 
 def _slice(slices: Slices, number: int) -> Slice:
     return slices[number]
-
-
-def _bin(slices: Slices, number: int) -> Bin:
-    key = read_key(number)
-    return Bin(*slices[key.slice_number][:2], key.histogram, key.bin)
 
 
 def _move(held: dict[int, dict[Pair, list[int]]], key: int, balance: dict[Pair, list[int]]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from stream_app.metrics.fixed_point import NANOS, PICOS
 from stream_app.metrics.predictions import CALIBRATION_BINS, SCORE_BINS, PredictionSums, calibration_bin
-from stream_app.statistics.estimates import Z_95, Estimate
+from stream_app.statistics.estimates import Estimate, student
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
 
@@ -41,7 +41,7 @@ def observed_over_expected(sums: PredictionSums) -> Estimate | None:
 def brier(sums: PredictionSums) -> Estimate | None:
     """Return the mean of (p - y)^2, 0 to 1, lower is better; None unless some are clicked and some are not.
 
-    The interval is normal, and what it knows of the spread comes from the clicks: with few it is too narrow.
+    The interval is Student's, and what it knows of the spread comes from the clicks: with few it is too narrow.
     """
     n = sums.predictions
     if not 0 < sums.clicks < n:
@@ -62,8 +62,8 @@ def normalised_entropy(sums: PredictionSums) -> Estimate | None:
 
         NE = L / H(y)      H(y) = -y ln y - (1 - y) ln(1 - y),  y the click-through rate
 
-    The interval is normal, by the delta method: the variance of the mean of l - NE H'(y) y over H(y)^2. Source: X. He
-    et al. (2014), "Practical lessons from predicting clicks on ads at Facebook", ADKDD. None unless some are clicked
+    The interval is Student's, by the delta method: the variance of the mean of l - NE H'(y) y over H(y)^2. Source: X.
+    He et al. (2014), "Practical lessons from predicting clicks on ads at Facebook", ADKDD. None unless some are clicked
     and some are not.
     """
     n, clicks = sums.predictions, sums.clicks
@@ -75,7 +75,7 @@ def normalised_entropy(sums: PredictionSums) -> Estimate | None:
     pull = value * log((1 - rate) / rate)
     centre = (sums.loss_nanos / NANOS - pull * clicks) / n
     squares = sums.loss_square_nanos / NANOS - 2 * pull * sums.click_loss_nanos / NANOS + pull * pull * clicks
-    half = Z_95 * sqrt(max(0.0, squares / n - centre * centre) / (n - 1)) / entropy
+    half = student(n - 1) * sqrt(max(0.0, squares / n - centre * centre) / (n - 1)) / entropy
     return Estimate(value, n, max(0.0, value - half), value + half)
 
 

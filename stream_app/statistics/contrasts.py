@@ -16,7 +16,7 @@ from stream_app.statistics.counted import Counted
 from stream_app.statistics.differences import difference, ratio
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.lifts import lift
-from stream_app.statistics.lowering import lower, moments
+from stream_app.statistics.lowering import clustering, lower, moments
 from stream_app.statistics.ratios import risk_ratio
 
 CONTRASTED: Final = (Proportion, Mean, ClusteredMean)
@@ -46,7 +46,7 @@ def ratio_between(metric: Metric, of: Counted, base: Counted) -> Estimate | None
     method = metric.method
     if isinstance(method, Proportion):
         (x1, n1), (x0, n0) = ((each.amount(method.successes), each.amount(method.trials)) for each in (of, base))
-        return risk_ratio(x1, n1, x0, n0)
+        return risk_ratio(x1, n1, x0, n0, (clustering(method, of), clustering(method, base)))
     if isinstance(method, Mean | ClusteredMean):
         found = lift(moments(method, of), moments(method, base))
         return msgspec.structs.replace(found.ratio, n=one.n + other.n) if found and found.ratio else None

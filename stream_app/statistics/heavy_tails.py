@@ -4,7 +4,7 @@ They answer other questions than the mean, and stand beside it, not in its place
 orders are worth on average, the geometric mean what a typical session lasts. Neither times n is the total.
 """
 
-from math import exp, inf, sqrt
+from math import ceil, exp, floor, inf, sqrt
 from typing import Final
 
 from stream_app.core.quantile_sketch import RELATIVE_ERROR, QuantileSketch
@@ -22,21 +22,27 @@ def winsorised_mean(sketch: QuantileSketch, scale: int = 1) -> Estimate | None:
     Amounts were added `scale` times as large as they are shown. The value is within 1 % of that of the amounts
     themselves, and the interval is widened by as much:
 
-        x = sum min(a, q99) / n      half = z s / sqrt(n) * (n - 1) / (h - 1),  h amounts not above q99
+        x = sum min(a, q) / n      half = z sqrt((s^2 + 2 g t (q - x) + g^2 t (1 - t)) / n)      g = t / f(q)
 
-    with s the standard deviation of the cut amounts. Source: W. Dixon, J. Tukey (1968), "Approximate behavior of the
-    distribution of winsorized t", Technometrics 10.
+    with q the 99 % quantile, t = 0.01, and s the standard deviation of the cut amounts. Where the cut is made is chance
+    as well: an amount above q counts for g more, because it moves q. How far a rank moves it, 1 / (n f(q)), is read off
+    the order statistics one standard error of the rank below and above. Source: P. Huber (1981), "Robust statistics",
+    3.3, the influence of an observation on the winsorised mean.
     """
     n = sketch.size
     if n < LEAST_AMOUNTS:
         return None
-    edge = sketch.quantile(KEPT_SHARE)
-    cap = edge.middle
+    tail = 1 - KEPT_SHARE
+    cap = sketch.quantile(KEPT_SHARE).middle
     buckets = [(min(bucket.middle, cap), bucket.size) for bucket in sketch.buckets()]
     value = sum(amount * size for amount, size in buckets) / n
     variance = sum(size * (amount - value) ** 2 for amount, size in buckets) / (n - 1)
-    kept = sum(bucket.size for bucket in sketch.buckets() if bucket.high <= edge.high)
-    half = Z_95 * sqrt(variance / n) * (n - 1) / (kept - 1)
+    error = sqrt(n * KEPT_SHARE * tail)
+    below, above = floor(n * KEPT_SHARE - error), min(n, ceil(n * KEPT_SHARE + error))
+    apart = sketch.at_rank(above).middle - sketch.at_rank(below).middle
+    moved = tail * n * apart / (above - below)
+    variance += 2 * moved * tail * (cap - value) + moved**2 * tail * KEPT_SHARE
+    half = Z_95 * sqrt(variance / n)
     low = max(0.0, (value - half) / (1 + RELATIVE_ERROR))
     return Estimate(value / scale, n, low / scale, (value + half) / (1 - RELATIVE_ERROR) / scale)
 

@@ -39,7 +39,7 @@ from stream_app.statistics.lifts import lift
 from stream_app.statistics.lists import LISTED
 from stream_app.statistics.means import mean
 from stream_app.statistics.poisson import poisson_rate
-from stream_app.statistics.proportions import wilson
+from stream_app.statistics.proportions import equal_clusters_effect, wilson
 from stream_app.statistics.quantiles import quantile
 from stream_app.statistics.ratios import incremental_share
 from stream_app.statistics.returns import (
@@ -78,6 +78,15 @@ def lower(
     return found
 
 
+def clustering(method: Proportion, counted: Counted) -> float:
+    """Return the design effect of a share whose trials come by sessions; 1 of any other."""
+    if method.clusters is None:
+        return 1.0
+    clusters, successes, squares = map(counted.amount, method.clusters)
+    trials = counted.amount(method.trials)
+    return equal_clusters_effect(clusters, successes, squares, counted.amount(method.successes) / trials, trials)
+
+
 def moments(method: Mean | ClusteredMean | IncrementalShare, counted: Counted) -> Moments:
     """Return the sums of squares and products over what varies: amounts, or clusters; in units where all are integers.
 
@@ -100,7 +109,9 @@ def _is_within(metric: Metric, value: float) -> bool:
 
 def _proportion(method: Proportion, counted: Counted, _: Metric) -> Estimate | None:
     successes, trials = counted.amount(method.successes), counted.amount(method.trials)
-    return wilson(successes, trials) if trials > 0 and 0 <= successes <= trials else None
+    if trials <= 0 or not 0 <= successes <= trials:
+        return None
+    return wilson(successes, trials, design_effect=clustering(method, counted))
 
 
 def _mean(method: Mean, counted: Counted, metric: Metric) -> Estimate | None:

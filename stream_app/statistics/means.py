@@ -2,7 +2,7 @@
 
 from math import inf, sqrt
 
-from stream_app.statistics.estimates import Z_95, Estimate
+from stream_app.statistics.estimates import Estimate, student
 
 
 def mean(
@@ -14,18 +14,19 @@ def mean(
     lowest: float | None = None,
     highest: float | None = None,
 ) -> Estimate:
-    """Return the mean of `n` amounts with its normal interval, cut at `lowest` and `highest`.
+    """Return the mean of `n` amounts with its interval, cut at `lowest` and `highest`.
 
     `total` is `scale` times the sum of the amounts, `squares` `squares_scale` times that of their squares.
 
-        m = S/n      s^2 = (Q - S^2/n) / (n - 1)      interval = m -+ z * s / sqrt(n)
+        m = S/n      s^2 = (Q - S^2/n) / (n - 1)      interval = m -+ t * s / sqrt(n)
 
-    Source: the central limit theorem with the unbiased sample variance, e.g. Casella & Berger (2002),
-    "Statistical Inference", 5.2 and 10.4. For few or heavy-tailed amounts it is too narrow.
+    with t of Student's distribution with n - 1 degrees of freedom, which is the normal one when there are many amounts.
+    Source: e.g. Casella & Berger (2002), "Statistical Inference", 9.2 and 5.2 (the central limit theorem). For
+    heavy-tailed amounts it is too narrow.
 
     Raises ValueError for fewer than two amounts: one amount says nothing about its spread.
     """
-    half = Z_95 * standard_error(n, total, squares, scale, squares_scale)
+    half = student(n - 1) * standard_error(n, total, squares, scale, squares_scale)
     value = total / (n * scale)
     low = min(value, max(value - half, -inf if lowest is None else lowest))
     high = max(value, min(value + half, inf if highest is None else highest))

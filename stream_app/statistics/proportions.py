@@ -53,6 +53,23 @@ def agresti_coull(successes: int, trials: int, z: float = Z_95, design_effect: f
     return Estimate(value, trials, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
+def equal_clusters_effect(clusters: int, successes: int, squares: int, proportion: float, trials: int) -> float:
+    """Return how many times as much successes vary that come by clusters as if each trial were by itself; 1 at least.
+
+        deff = max(1, k/(k - 1) * (n - 1)/n * (sum s^2 - (sum s)^2 / k) / (sum s * (1 - p)))
+
+    `clusters` is k, `successes` the sum of s, those of a cluster, `squares` the sum of s^2, `trials` n; where each
+    trial is a cluster it is 1. Clusters are taken as if all had the same number of trials. Where they have not, and
+    successes grow with them, it is too large: an interval then is wider than it need be, never narrower.
+    It is `clusters.design_effect` where nobody has summed the trials of clusters. Source: L. Kish (1965), "Survey
+    Sampling", 5.4 and 8.2.
+    """
+    if clusters < 2 or successes <= 0 or not 0 < proportion < 1:
+        return 1.0
+    spread = (squares - successes * successes / clusters) * clusters / (clusters - 1) * (trials - 1) / trials
+    return max(1.0, spread / (successes * (1 - proportion)))
+
+
 def _proportion(successes: int, trials: int, design_effect: float) -> float:
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} successes in {trials} trials are no proportion")

@@ -10,7 +10,7 @@ from math import sqrt
 
 from stream_app.metrics.clicked_lists import ListSums
 from stream_app.metrics.fixed_point import MICROS
-from stream_app.statistics.estimates import Z_95, Estimate
+from stream_app.statistics.estimates import Estimate, student
 from stream_app.statistics.means import mean
 from stream_app.statistics.proportions import wilson
 
@@ -42,7 +42,7 @@ def precision(sums: ListSums) -> Estimate | None:
         - 2 * sums.clicks * slots * sums.click_slots
         + sums.clicks * sums.clicks * sums.slot_squares
     )
-    half = Z_95 * sqrt(max(0, spread) / slots**4 * lists / (lists - 1))
+    half = student(lists - 1) * sqrt(max(0, spread) / slots**4 * lists / (lists - 1))
     return Estimate(value, slots, max(0.0, value - half), min(1.0, value + half))
 
 

@@ -5,11 +5,14 @@ from math import exp, sqrt
 from stream_app.statistics.estimates import Z_95, Estimate
 
 
-def risk_ratio(successes: int, trials: int, base_successes: int, base_trials: int) -> Estimate | None:
+def risk_ratio(
+    successes: int, trials: int, base_successes: int, base_trials: int, effects: tuple[float, float] = (1.0, 1.0)
+) -> Estimate | None:
     """Return (successes/trials) / (base_successes/base_trials) with its log interval; None for a count of 0.
 
-        r = (x1/n1) / (x0/n0)      interval = r * exp(-+ z * sqrt(1/x1 - 1/n1 + 1/x0 - 1/n0))
+        r = (x1/n1) / (x0/n0)      interval = r * exp(-+ z * sqrt(d1 (1/x1 - 1/n1) + d0 (1/x0 - 1/n0)))
 
+    `effects` are the design effects d1 and d0, of trials that come by clusters (`proportions.design_effect`).
     `n` of the estimate is the number of trials of both. Source: D. Katz et al. (1978), "Obtaining confidence
     intervals for the risk ratio in cohort studies", Biometrics 34. It is a fixed-sample interval: who looks
     at it all the time will see it exclude 1 by chance more often than once in twenty.
@@ -22,9 +25,8 @@ def risk_ratio(successes: int, trials: int, base_successes: int, base_trials: in
     if successes == 0 or base_successes == 0:
         return None
     value = (successes * base_trials) / (trials * base_successes)
-    variance = (trials - successes) / (trials * successes) + (base_trials - base_successes) / (
-        base_trials * base_successes
-    )
+    variance = effects[0] * (trials - successes) / (trials * successes)
+    variance += effects[1] * (base_trials - base_successes) / (base_trials * base_successes)
     factor = exp(Z_95 * sqrt(variance))
     return Estimate(value, trials + base_trials, value / factor, value * factor)
 

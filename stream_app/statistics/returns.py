@@ -80,7 +80,7 @@ def return_on_investment(gained: Estimate, cost: float) -> Estimate | None:
 
 
 def return_ratio(amounts: Amounts, cost: float) -> Estimate | None:
-    """Return the sum of the amounts over the cost, with the normal interval of the sum; None below two, or no cost."""
+    """Return the sum of the amounts over the cost, with the interval of the sum; None below two, or no cost."""
     if cost <= 0 or amounts.n < 2:
         return None
     each = mean(*amounts, lowest=0.0)

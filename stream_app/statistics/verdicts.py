@@ -33,7 +33,8 @@ class Verdict(msgspec.Struct, frozen=True):
     sessions or impressions of one arm against the other, of the odds of a contextual decision, of the clicks or people
     expected; None where nothing is measured. `log_evidence` is what was reached when it was opened, or by the recovery
     when closed, and `log_threshold` what had to be. `contributors` are the strata that add most to the evidence of a
-    drop of clicks, the largest first. `words` is one sentence for people.
+    drop of clicks, the largest first: `device=mobile`, `position=1`. Those of one dimension add up to about all of it,
+    so that of several dimensions the same clicks are told. `words` is one sentence for people.
     """
 
     surface: str
@@ -54,6 +55,12 @@ class Verdict(msgspec.Struct, frozen=True):
         """The same for the same transition, whoever finds it and however often: for what is delivered at least once."""
         state = "open" if self.is_open else "closed"
         return f"{self.surface}:{self.kpi}:{self.opened_ms}:{self.cause}:{state}:{self.at_ms}"
+
+
+def where(verdict: Verdict, at_most: int = 3) -> str:
+    """Return in words which strata add most to the evidence, and how much if that is known; "" for none."""
+    found = verdict.contributors[:at_most]
+    return ", ".join(f"{name} {evidence:.1f}" if evidence else name for name, evidence in found)
 
 
 class Meter(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ that is not after the last one changes nothing. A minute that is missing is evid
 fed with `is_complete=False`, which says so.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, cast
@@ -17,7 +18,7 @@ from stream_app.statistics import causes
 from stream_app.statistics.drops import DROPS, Counts, contributions, log_threshold
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.floors import MARGIN
-from stream_app.statistics.minutes import Amounts, Minute
+from stream_app.statistics.minutes import POSITION, Amounts, Minute
 from stream_app.statistics.promises import IMPRESSIONS, SESSIONS, Promise
 from stream_app.statistics.seasons import Seasons, Usual
 from stream_app.statistics.series import (
@@ -41,8 +42,8 @@ from stream_app.statistics.verdicts import KPIS, Cause, Kpi, Meter, Verdict, lea
 
 MICROS: Final = 1_000_000
 _NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
-MOST_STRATA: Final = 64
-"""Further ones are not followed."""
+MOST_STRATA: Final = 80
+"""Further ones are not followed: 50 are values of dimensions and positions where no value comes or goes."""
 TOLD_STRATA: Final = 5
 ACCEPTED_MS: Final = WEEK_MS
 """What differs from the usual hour for so long is the new usual."""
@@ -357,21 +358,33 @@ def _renamed(verdict: Verdict, cause: Cause, at_ms: int) -> Verdict:
 
 
 def _contributors(policy: Policy, watched: Watched, kpi: Kpi) -> tuple[tuple[str, float], ...]:
-    """Return the strata that add most to the evidence of a drop of first clicks: none is known of the others."""
+    """Return the strata that add most to the evidence of a drop of first clicks: none is known of the others.
+
+    A dimension of which there is one value says nothing: it would tell the whole once more.
+    """
     one = watched.series[kpi]
     if kpi != "ctr" or one.finding is None:
         return ()
     at, left = DROPS.index(one.finding.left), one.finding.left
-    parts = {name: (_floor(policy, stratum, one.floor), stratum.recent[at]) for name, stratum in watched.strata.items()}
+    values = Counter(name.partition("=")[0] for name in watched.strata)
+    parts = {
+        name: (floor, stratum.recent[at])
+        for name, stratum in watched.strata.items()
+        if values[name.partition("=")[0]] > 1 and (floor := _floor(policy, name, stratum, one.floor))
+    }
     found = contributions(parts, left)
     return tuple((name, evidence) for name, evidence in found.items() if evidence > 0)[:TOLD_STRATA]
 
 
-def _floor(policy: Policy, stratum: Stratum, floor: float) -> float:
-    """Return the floor of a stratum: its own where enough is known of it, for some are always below others."""
+def _floor(policy: Policy, name: str, stratum: Stratum, floor: float) -> float:
+    """Return the floor of a stratum: its own where enough is known of it, for some are always below others.
+
+    Else it is that of the surface, but for a position, of which 0 is returned: where the one arm has at the top what
+    the other has anywhere, the ratio of a position is no guess at that of another.
+    """
     trials, successes, base_trials, base_successes = stratum.normal
     if min(successes, base_successes) < LEAST:
-        return floor
+        return 0.0 if name.startswith(POSITION) else floor
     return (1 - policy.margin) * successes * base_trials / (trials * base_successes)
 
 

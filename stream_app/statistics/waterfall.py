@@ -21,16 +21,18 @@ from stream_app.metrics.methods import Proportion
 from stream_app.metrics.metric import Metric
 from stream_app.statistics.counted import Counted
 from stream_app.statistics.estimates import Z_95
+from stream_app.statistics.lowering import clustering
 
 ARMS: Final = ("personalized", "context_blind", "holdout")
 _GRID: Final = 2.0**40
 
 
 class Share(NamedTuple):
-    """How many of an arm's sessions (signals, impressions) succeeded."""
+    """How many of an arm's sessions (signals, impressions) succeeded; and their design effect, if they are alike."""
 
     successes: int
     trials: int
+    effect: float = 1.0
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -61,21 +63,22 @@ class Waterfall(msgspec.Struct, frozen=True):
 def waterfall(personalized: Share, context_blind: Share, holdout: Share) -> Waterfall | None:
     """Return the steps from the holdout by the arm without context to the personalized one.
 
-        d = ln(x1/n1) - ln(x0/n0)      se^2 = 1/x1 - 1/n1 + 1/x0 - 1/n0      interval = exp(d -+ z se)
+        d = ln(x1/n1) - ln(x0/n0)      se^2 = e1 (1/x1 - 1/n1) + e0 (1/x0 - 1/n0)      interval = exp(d -+ z se)
 
     The delta method on the log of a proportion; each step is the risk ratio of D. Katz et al. (1978), Biometrics 34.
-    Its unit is the trial: where sessions of one user are alike it is too narrow. None where an arm has no success.
+    Its unit is the trial, or what the design effects e say: where sessions of one user are alike it is too narrow.
+    None where an arm has no success.
 
     Raises ValueError when there are more successes than trials, or negative counts.
     """
     shares = (personalized, context_blind, holdout)
-    for successes, trials in shares:
+    for successes, trials, _ in shares:
         if not 0 <= successes <= trials:
             raise ValueError(f"{successes} successes in {trials} trials are no proportion")
     if min(share.successes for share in shares) == 0:
         return None
-    logs = [round((log(successes) - log(trials)) * _GRID) / _GRID for successes, trials in shares]
-    variances = [(trials - successes) / (trials * successes) for successes, trials in shares]
+    logs = [round((log(successes) - log(trials)) * _GRID) / _GRID for successes, trials, _ in shares]
+    variances = [effect * (trials - successes) / (trials * successes) for successes, trials, effect in shares]
 
     def step(one: int, other: int) -> Step:
         d, error = logs[one] - logs[other], sqrt(variances[one] + variances[other])
@@ -105,7 +108,7 @@ def waterfall_of(metric: Metric, arms: Mapping[str, Sequence[int]], index: Mappi
             return None
         counted = Counted(arms[arm], index)
         share = Share(counted.amount(method.successes), counted.amount(method.trials))
-        if share.trials < metric.at_least or not 0 <= share.successes <= share.trials:
+        if share.trials < max(1, metric.at_least) or not 0 <= share.successes <= share.trials:
             return None
-        shares.append(share)
+        shares.append(share._replace(effect=clustering(method, counted)))
     return waterfall(*shares)

@@ -1,5 +1,6 @@
 """Every record has one outcome, decided by the log alone: not by chunks, crashes or the worker."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -189,10 +190,20 @@ def test_outcomes_and_cells_are_a_function_of_the_log(
         assert (mine.newer, mine.older) == (theirs.newer, theirs.older), mine.name
 
 
+def named(raw: bytes) -> str:
+    """Return the id of an encoded event."""
+    return str(json.loads(raw)["id"])
+
+
 @settings(max_examples=60, deadline=None)
 @given(logs())
 def test_a_replayed_log_is_all_duplicates(log: list[bytes | None]) -> None:
-    """While ids are remembered, the same events again change no cell."""
+    """The same events again change no cell: they are remembered, or their pane is sealed, where an id names one event.
+
+    A second event under an id that was taken is a duplicate; days later, when the id is forgotten, it is news.
+    """
+    first: dict[str, bytes] = {}
+    log = [raw for raw in log if not raw or raw[:1] != b"{" or len(raw) < 2 or first.setdefault(named(raw), raw) == raw]
     state = Partition(PLAN, Rules())
     state.process([Span(0, LATER, log)])
     before = rows(state)

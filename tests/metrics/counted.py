@@ -48,6 +48,7 @@ def state_restarted(plan: Plan, events: list[AnyEvent], cut: int, rules: Rules =
 
 def amounts(state: Partition) -> Amounts:
     """Return every amount that is not 0, by pane, surface, arm and measure, or histogram and bin."""
+    state.bins.settle()
     found: Amounts = Counter()
     names = [column.partition(":")[0] for column in state.plan.columns]
     histograms = {histogram.number: histogram.name for histogram in state.plan.histograms}

@@ -35,6 +35,11 @@ def told(values: Iterable[bytes]) -> list[Told]:
     return found
 
 
+def is_home(event: Told) -> bool:
+    """Say whether money is in the reporting currency; what is in another one is never added to it."""
+    return bool(event.get("currency", "EUR") == "EUR")
+
+
 def place(event: Told) -> Place:
     """Return where an event counts."""
     return event.get("surface", "none"), event.get("arm", "none")

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tests.metrics.listing import Item, lists_of
-from tests.metrics.retold import Told, grouped
+from tests.metrics.retold import Told, grouped, is_home
 from tests.metrics.test_attention_in_world import views
 from tests.metrics.test_context_in_world import followed, is_contextual
 from tests.metrics.test_responses_in_world import SIGNS, of_message, of_offer
@@ -31,6 +31,13 @@ class Exposed:
 def net(order: Told) -> int:
     """Return what an order is worth, in minor units."""
     return int(order["total_minor"] - order.get("tax_minor", 0) - order.get("shipping_minor", 0))
+
+
+def earned(event: Told) -> int:
+    """Return what an order or a conversion adds to revenue, in minor units of the reporting currency."""
+    if not is_home(event):
+        return 0
+    return net(event) if event["type"] == "order" else int(event.get("value_minor", 0))
 
 
 class Seen:
@@ -82,7 +89,7 @@ class Seen:
             lines = event["lines"] if event["type"] == "order" else [event]
             quoted: Told = next((line for line in lines if "decision" in line), {})
             if exposed := shown.get((quoted.get("decision", ""), quoted.get("item", ""))):
-                exposed.values.append(net(event) if event["type"] == "order" else event.get("value_minor", 0))
+                exposed.values.append(earned(event))
                 exposed.goals.add(event.get("goal", "purchase"))
         return list(found.values())
 
@@ -132,12 +139,12 @@ class Seen:
 
     @cached_property
     def orders(self) -> list[tuple[Told, int]]:
-        """Each order, and how much of its net value was given back."""
+        """Each order in the reporting currency, and how much of its net value was given back."""
         back: defaultdict[str, int] = defaultdict(int)
         for refund in self.of("refund"):
             back[refund["order"]] += refund["amount_minor"]
         found = []
-        for order in self.of("order"):
+        for order in filter(is_home, self.of("order")):
             value, goods = net(order), net(order) + order["tax_minor"]
             kept = max(0, value - value * back[order["order"]] // goods)
             found.append((order, value - kept))
@@ -180,7 +187,7 @@ class Seen:
                 days[day][2] += event["action"] == "add"
             else:
                 days[day][0] += kind == "order" or event["goal"] == "purchase"
-                days[day][1] += net(event) if kind == "order" else event.get("value_minor", 0)
+                days[day][1] += earned(event)
         found: defaultdict[str, list[list[int]]] = defaultdict(list)
         for (user, _), amounts in days.items():
             found[arms.get(user, "none")].append(amounts)

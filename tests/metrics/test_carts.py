@@ -35,7 +35,7 @@ def test_the_mean_is_that_of_an_oracle() -> None:
     values = [100, 2_500, 700, 1_234, 9_999]
     found = told("cart_value", *(added(n, f"u{n}", price_minor=v, currency="EUR") for n, v in enumerate(values)))
     oracle = DescrStatsW(np.array(values) / 100)
-    low, high = oracle.zconfint_mean()
+    low, high = oracle.tconfint_mean()
     assert found is not None
     assert (pytest.approx(oracle.mean, rel=1e-12), pytest.approx(max(0.0, low)), pytest.approx(high)) == (
         found.value, found.low, found.high,

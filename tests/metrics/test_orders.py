@@ -55,7 +55,7 @@ def test_the_mean_is_that_of_an_oracle() -> None:
     net = np.array([120, 4_500, 3_210, 99_900, 7_777, 15, 2_500])
     found = told("aov", *(bought(n, f"o{n}", int(amount)) for n, amount in enumerate(net)))
     assert found is not None
-    half = stats.norm.ppf(0.975) * net.std(ddof=1) / sqrt(len(net)) / 100
+    half = stats.t.ppf(0.975, len(net) - 1) * net.std(ddof=1) / sqrt(len(net)) / 100
     assert (len(net), pytest.approx(net.mean() / 100, rel=1e-9)) == (found.n, found.value)
     assert (max(0.0, net.mean() / 100 - half), pytest.approx(net.mean() / 100 + half, rel=1e-9)) == (
         found.low, found.high,

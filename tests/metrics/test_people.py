@@ -16,6 +16,7 @@ from stream_app.core.rules import Rules
 from stream_app.metrics import customers, people
 from stream_app.metrics.catalogue import PLAN
 from stream_app.metrics.people import CAP_MINOR, LIFESPAN_DAYS, Person, lifespan
+from stream_app.statistics.estimates import student
 from stream_app.statistics.survival import restricted_mean
 from tests.metrics.ageing import D0, answer, feed, on, state_of, stored, told
 
@@ -107,7 +108,7 @@ def test_the_mean_value_and_its_winsorised_twin() -> None:
     raw, cut = answer("value_28d", seen), answer("capped_value_28d", seen)
     assert (1_700.0, pytest.approx(1_100 / 3), 3) == (raw.value, cut.value, raw.n)
     assert CAP_MINOR == 100_000
-    half = 1.959963984540054 * ((1_700**2 + 1_600**2 + 3_300**2) / 2 / 3) ** 0.5
+    half = student(2) * ((1_700**2 + 1_600**2 + 3_300**2) / 2 / 3) ** 0.5
     assert (0.0, pytest.approx(1_700 + half)) == (raw.low, raw.high)
 
 

@@ -101,10 +101,11 @@ def _recount_person(own: list[dict[str, Any]], sums: Counter[tuple[int, str, str
     sums[first + 90, arm, "lifespan_day_squares"] += span**2
     for limit, age in ((7, 8), (28, 29), (90, 90)):
         early = [event for event in own if event["day"] - first < limit]
-        orders = [event for event in early if event["type"] == "order"]
+        orders = [event for event in early if event["type"] == "order" and event["currency"] == "EUR"]
         gross = sum(order["total_minor"] for order in orders)
         net = gross - sum(order.get("tax_minor", 0) + order.get("shipping_minor", 0) for order in orders)
-        back = min(gross, sum(event["amount_minor"] for event in early if event["type"] == "refund"))
+        refunds = [event for event in early if event["type"] == "refund" and event["currency"] == "EUR"]
+        back = min(gross, sum(refund["amount_minor"] for refund in refunds))
         # What is given back takes its share, rounded half up.
         value = net - (2 * net * back + gross) // (2 * gross) if gross else 0
         for prefix, amount in (("", value), ("capped_", min(value, 100_000))):

@@ -44,10 +44,10 @@ def ask(metric: str, kind: str, scores: Sequence[float], **more: object) -> Esti
 
 
 def test_the_net_promoter_score_by_hand() -> None:
-    """Of ten, five promote (9, 10), two are passive, three detract: +20 points, half width 1.96 sqrt(0.76 / 10)."""
+    """Of ten, five promote (9, 10), two are passive, three detract: +20 points; the interval is of 2 in 13."""
     found = ask("nps", "nps", [9, 9, 10, 10, 10, 7, 8, 0, 5, 6])
-    half = 1.959963984540054 * 0.076**0.5
-    assert (pytest.approx(0.2), 10, pytest.approx(0.2 - half)) == (found.value, found.n, found.low)
+    half = 1.959963984540054 * ((9.5 / 13 - (2 / 13) ** 2) / 13) ** 0.5
+    assert (pytest.approx(0.2), 10, pytest.approx(2 / 13 - half)) == (found.value, found.n, found.low)
 
 
 def test_satisfaction_is_no_mean_rating() -> None:

@@ -27,9 +27,11 @@ from tests.metrics.seen import Seen
 from tests.metrics.test_people_in_world import counted
 from tests.metrics.true_cohorts import COHORTS, SEED, sums
 from tests.metrics.true_values import HELD, NEAR, TRUTHS
+from tests.metrics.worlds import run
 from tests.producers.counting import START_MS, by, processed, totals
 
 ARMS = {"personalized": 0.5, "context_blind": 0.2, "holdout": 0.3}
+CURRENCIES = {"EUR": 0.65, "CHF": 0.35}
 TOLD = {
     ACQUISITION: true_values.COST,
     PERSONALIZATION: true_values.COST,
@@ -41,6 +43,14 @@ NOT_THERE = {
     "random_choice_capped": "no propensity of this world is so small",
 }
 """Metrics whose truth in this world is 0, and why."""
+NEVER = {
+    "other_goal_sessions": "the goals of this world are those that the catalogue knows",
+    "overrefunded_orders": "nobody is given back more than they paid",
+    "refunds_without_order": "a refund comes after its order, from the same user",
+    "repeated_orders": "an order id is one order; what arrives twice is the same event, and a duplicate",
+    "views_reached_600s": "nobody of this world stays for ten minutes",
+}
+"""Measures of which no world has any, and why."""
 Bins = dict[str, dict[int, int]]
 
 
@@ -55,9 +65,9 @@ class Day(NamedTuple):
 
 @cache
 def day() -> Day:
-    """Return a world in which some people are new, and context is lost on some decisions."""
+    """Return a world in which some people are new, some pay abroad, and context is lost on some decisions."""
     schedule = (phase("cold-start", size=0.1), phase("context-dead", size=0.8))
-    world = World(6, schedule, users=2_000, arms=ARMS)  # type: ignore[arg-type]  # the arms' names
+    world = World(6, schedule, users=2_000, arms=ARMS, currencies=CURRENCIES)  # type: ignore[arg-type]  # arms' names
     values = [record.value for record in records(world, world.happenings(START_MS, 3.0, START_MS + 900_000))]
     state = processed(values)
     bins: Bins = defaultdict(lambda: defaultdict(int))
@@ -108,6 +118,13 @@ def test_a_metric_says_what_is_true(metric: Metric) -> None:
         assert pytest.approx(true, rel=NEAR.get(metric.name, 1e-5), abs=1e-9) == found.value
     is_nothing = true == 0 and metric.lowest == 0
     assert is_nothing == (metric.name in NOT_THERE), "what the world never does is no proof; name the reason or let it"
+
+
+def test_every_measure_is_above_0_somewhere() -> None:
+    """A measure that no world ever counts is held against nothing: some world has it, or a reason is named."""
+    grown = {name for name in INDEX if tallies()[""][INDEX[name]] > 0} | {name for _, _, name in counted(SEED)}
+    grown |= {name for amounts in totals(run("everything").state).values() for name, n in amounts.items() if n > 0}
+    assert sorted(NEVER) == sorted(set(INDEX) - grown)
 
 
 def test_the_truths_are_those_of_the_catalogue() -> None:

@@ -87,6 +87,38 @@ def test_a_handful_by_hand() -> None:
     } == {metric.name: lower(metric, tally, INDEX) for metric in vigilance.METRICS}
 
 
+def test_positions_by_hand() -> None:
+    """At risk by position once a list, until the first click; its position is told in the pane in which it is clicked.
+
+    minute   0                               1             2
+    u1       A at 1, B at 2, A again         click B       a list with C at 1
+    u2       A at 12, B at 70
+    u3       (no analytics) A at 1
+    u4       A at 70                         click A
+    """
+    events = [
+        impression(0, item="A"),
+        impression(0, item="B", position=2),
+        impression(1, item="A", position=1),
+        impression(2, "d2", "A", user="u2", position=12),
+        impression(2, "d2", "B", user="u2", position=70),
+        impression(3, "d3", user="u3", consent=Consent(analytics=False)),
+        impression(4, "d4", user="u4", position=70),
+        click(60, item="B"),
+        click(61, "d4", user="u4"),
+        impression(120, "d5", "C"),
+    ]
+    state = state_of(events)
+    told = {at: n for at, n in amounts(state).items() if str(at[3]).endswith("_by_position")}
+    first = min(int(str(at[0])) for at in told)
+    assert {
+        (0, "at_risk_by_position", 1): 1,
+        (0, "at_risk_by_position", 2): 1,
+        (0, "at_risk_by_position", 11): 1,
+        (1, "first_clicks_by_position", 2): 1,
+    } == {((int(str(at[0])) - first) // MINUTE_MS, *at[3:]): n for at, n in told.items()}
+
+
 def test_first_relevance_is_the_mean_of_first_impressions() -> None:
     """Of three sessions the first relevance is 0.2, 0.4 and unsaid: the mean is of the two that say it."""
     events = [
@@ -97,7 +129,7 @@ def test_first_relevance_is_the_mean_of_first_impressions() -> None:
     ]
     found = totals(state_of(events))
     tally = [found.get(name, 0) for name in INDEX]
-    expected: Estimate = mean(2, 600_000, 200_000, scale=10**6, squares_scale=10**6)
+    expected: Estimate = mean(2, 600_000, 200_000, scale=10**6, squares_scale=10**6, lowest=0.0, highest=1.0)
     assert expected == lower(vigilance.METRICS[2], tally, INDEX)
 
 
@@ -180,3 +212,18 @@ def test_first_clicks_are_the_sessions_that_clicked(events: list[AnyEvent]) -> N
     clicked = found.get("clicked_sessions", 0)
     assert clicked == found.get("first_clicks", 0) <= found.get("sessions", 0)
     assert found.get("at_risk_impressions", 0) <= found.get("impressions", 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(happenings())
+def test_positions_take_apart_what_is_counted(events: list[AnyEvent]) -> None:
+    """In every pane positions have as many first clicks as there are, and no more at risk than impressions are."""
+    found = amounts(state_of(events))
+    by_position = Counter[tuple[object, ...]]()
+    for at, amount in found.items():
+        if len(at) > 4:
+            by_position[*at[:3], str(at[3]).removesuffix("_by_position")] += amount
+    clicks = {at: n for at, n in found.items() if at[3] == "first_clicks"}
+    assert clicks == {at: n for at, n in by_position.items() if at[3] == "first_clicks"}
+    at_risk = {at[:3]: n for at, n in found.items() if at[3] == "at_risk_impressions"}
+    assert all(n <= at_risk.get(at[:3], 0) for at, n in by_position.items() if at[3] == "at_risk")

@@ -12,7 +12,7 @@ from stream_app.core.events import Cart, Click, Conversion, Engagement, Event, I
 from stream_app.core.panes import DAY_MS, HOUR_MS
 from stream_app.metrics import visits
 from stream_app.metrics.visit_records import ACTIONS, GAP_MS, MOST_POINTS, Visit
-from stream_app.statistics.estimates import Z_95
+from stream_app.statistics.estimates import student
 from tests.metrics.families import NOON, estimate, plan_of, rows, state_of, sums
 
 PLAN = plan_of(visits.FAMILY)
@@ -86,8 +86,8 @@ def test_the_metrics_of_three_visits_by_hand() -> None:
     # The sample variance of 1, 2, 6 is 7.
     per_visit = found["pages_per_visit"]
     assert per_visit is not None
-    half = Z_95 * sqrt(7 / 3)
-    assert (3, pytest.approx(3 - half), pytest.approx(3 + half)) == (per_visit.n, per_visit.low, per_visit.high)
+    half = student(2) * sqrt(7 / 3)
+    assert (3, 0.0, pytest.approx(3 + half)) == (per_visit.n, per_visit.low, per_visit.high)
 
 
 def test_a_silence_ends_a_visit_of_which_no_session_is_told() -> None:

@@ -16,7 +16,7 @@ from stream_app.statistics.minutes import told_apart
 from stream_app.statistics.series import MINUTE_MS
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
 from tests.serving.viewing import live
-from tests.serving.watching import START_MS, Count, minute, scene
+from tests.serving.watching import MEANING, START_MS, Count, minute, scene
 
 PANE_NOW = NOW_MS - NOW_MS % PANE_MS
 SEALED = PANE_NOW - 310_000
@@ -131,7 +131,7 @@ def test_a_minute_has_everything_once() -> None:
     ]
     seen = scene(counted, NOW_MS)
     values = told_apart(seen.view.totals["all"], INDEX["impressions"])
-    (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
+    (found,) = minutes.minutes(seen.windows, seen.bins, START_MS, MEANING, {}, values).values()
     whole = {
         "personalized": {"impressions": 150, "sessions": 150, "at_risk_impressions": 150, "first_clicks": 8},
         "holdout": {"impressions": 100, "sessions": 100, "at_risk_impressions": 100, "first_clicks": 3},
@@ -148,12 +148,30 @@ def test_a_minute_has_everything_once() -> None:
     assert (START_MS, whole, strata, True) == found
 
 
+def test_positions_are_parts_of_a_minute() -> None:
+    """Where it is known: each down to the tenth, and one part for all below; none before they were counted."""
+    at_, places = START_MS, (1, 10, 11, 64)
+    seen = scene([Count(at_ + n * PANE_MS, HOLDOUT, 10 + n, n, place) for n, place in enumerate(places)], NOW_MS)
+    values = told_apart(seen.view.totals["all"], INDEX["impressions"])
+    told, before = (
+        {name: arms for name, arms in found.strata.items() if name.startswith("position=")}
+        for since in ({}, dict.fromkeys(("at_risk_by_position", "first_clicks_by_position"), START_MS + 1))
+        for found in minutes.minutes(seen.windows, seen.bins, START_MS, MEANING, since, values).values()
+    )
+    assert {
+        "position=1": {"holdout": {"at_risk_impressions": 10}},
+        "position=10": {"holdout": {"at_risk_impressions": 11, "first_clicks": 1}},
+        "position=11+": {"holdout": {"at_risk_impressions": 12 + 13, "first_clicks": 2 + 3}},
+    } == told
+    assert {} == before
+
+
 def test_surplus_values_are_other() -> None:
     """Those that are told apart are the largest of all that is kept, so that none comes and goes."""
     many = [HOME._replace(device=f"d{n:02}") for n in range(20)]
     seen = scene([Count(START_MS, slice_, 20 - n, 0) for n, slice_ in enumerate(many)], NOW_MS)
     values = told_apart(seen.view.totals["all"], INDEX["impressions"])
-    (found,) = minutes.minutes(seen.windows, START_MS, INDEX, {}, values).values()
+    (found,) = minutes.minutes(seen.windows, seen.bins, START_MS, MEANING, {}, values).values()
     devices = {name: arms for name, arms in found.strata.items() if name.startswith("device=")}
     assert {f"device=d{n:02}" for n in range(12)} | {"device=other"} == set(devices)
     assert sum(range(1, 9)) == devices["device=other"]["personalized"]["impressions"]
@@ -165,7 +183,8 @@ def test_what_was_not_counted_yet_is_left_out() -> None:
     values = told_apart(seen.view.totals["all"], INDEX["impressions"])
     since = {"first_clicks": START_MS + 1}
     has = [
-        "first_clicks" in minutes.minutes(seen.windows, start, INDEX, since, values)["home.hero"].arms["holdout"]
+        "first_clicks"
+        in minutes.minutes(seen.windows, seen.bins, start, MEANING, since, values)["home.hero"].arms["holdout"]
         for start in (START_MS, START_MS + MINUTE_MS)
     ]
     assert [False, True] == has

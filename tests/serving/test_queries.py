@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from stream_app.core.events import Search
+from stream_app.core.histograms import Bin
 from stream_app.core.quantile_sketch import QuantileSketch, bucket_of
 from stream_app.core.tally import Histogram
 from stream_app.metrics.catalogue import HISTOGRAMS, METRICS
@@ -13,7 +14,6 @@ from stream_app.metrics.contrasting import refusal
 from stream_app.metrics.methods import Quantile
 from stream_app.metrics.metric import Metric
 from stream_app.serving.queries import BadQueryError, Held, no_parameters, query, query_series
-from stream_app.serving.windows import Bin
 from stream_app.statistics.differences import difference
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio

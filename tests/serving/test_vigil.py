@@ -16,7 +16,7 @@ from stream_app.decisions.contract import guard_key
 from stream_app.serving import vigil as vigils
 from stream_app.serving.reader import connect
 from stream_app.serving.vigil import GUARD_EXPIRES_MS, MAX_MINUTES, Vigil
-from stream_app.serving.watch_view import Guard, guard_of
+from stream_app.serving.watch_view import Guard, guard_of, untold
 from stream_app.settings import RedisSettings
 from stream_app.statistics.series import MINUTE_MS
 from tests.serving.conftest import RedisProcess
@@ -39,8 +39,15 @@ def at(number: int) -> int:
 
 
 def counted(until: int) -> list[Count]:
-    """Return what the first minutes saw: the lift is 2, until it is gone and more."""
-    return [each for n in range(until) for each in minute(at(n), 12 if n < WARM else 2, 6)]
+    """Return what the first minutes saw, in turn at two positions: the lift is 2, until it is gone and more.
+
+    Nothing is left of it at the first.
+    """
+    return [
+        each._replace(position=1 + n % 2)
+        for n in range(until)
+        for each in minute(at(n), 12 if n < WARM else 2 * (n % 2), 6)
+    ]
 
 
 def told(until: int, **head: object) -> Scene:
@@ -88,7 +95,8 @@ async def test_servers_that_come_and_go_agree(redis: "Redis", scenes: list[Scene
     one, many = await kept(redis, "alone"), await kept(redis, "many")
     assert (at(LONG) - MINUTE_MS, one) == (one[0].last_ms, many)
     assert [alone.view.surfaces] * 3 == [server.view.surfaces for server in servers]
-    assert True is (len(one[1]) > 0)
+    drops = [verdict for verdict in untold(await store_of(redis, "many").history()) if verdict.cause == "drop"]
+    assert {"position=1"} == {verdict.contributors[0][0] for verdict in drops}
 
 
 async def test_missed_minutes_are_judged_in_order(redis: "Redis", scenes: list[Scene]) -> None:

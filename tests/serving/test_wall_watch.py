@@ -12,12 +12,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pyt
 
 
 async def test_a_drop_is_an_alert(server: StandIn, open_wall: Open) -> None:
-    """What the watch says is on the alert row with its surface, size and time; what it only learns is not."""
+    """What the watch says is on the alert row with surface, size, time and where; what it only learns is not."""
     server.first = STATES["drop"]()
     since = datetime.fromtimestamp(server.first["watch"]["surfaces"][0]["open"][0]["since_ms"] / 1000)  # noqa: DTZ006  # as the page: in the viewer's zone
     page = await open_wall()
     said = await page.get_by_role("alert").locator("span").all_inner_texts()
-    assert [f"home.hero: personalization dropped (CTR by 40\u202f%) since {since:%H:%M}"] == said
+    dropped = "home.hero: personalization dropped (CTR by 40\u202f%)"
+    assert [f"{dropped} since {since:%H:%M}, mostly device=phone"] == said
 
 
 async def test_each_surface_has_a_meter(server: StandIn, open_wall: Open) -> None:

@@ -1,5 +1,7 @@
 """Proportions, means and ratios: against hand-computed numbers, against statsmodels, and as laws."""
 
+from statistics import fmean
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from stream_app.statistics.estimates import Estimate
 from stream_app.statistics.means import mean
-from stream_app.statistics.proportions import agresti_coull, wilson
+from stream_app.statistics.proportions import agresti_coull, equal_clusters_effect, wilson
 from stream_app.statistics.ratios import risk_ratio
 
 counts = st.integers(1, 10_000_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -31,9 +33,32 @@ def test_the_risk_ratio_gives_the_hand_computed_interval() -> None:
     assert (1.50, 1.03, 2.18) == rounded(risk_ratio(69, 10_000, 46, 10_000), 2)
 
 
+def test_the_design_effect_by_hand() -> None:
+    """Four sessions of two impressions, of which one clicks both: (4 - 1) * 4/3 * 7/8 over 2 * 0.75 is seven thirds."""
+    assert pytest.approx(7 / 3) == equal_clusters_effect(4, 2, 4, 2 / 8, 8)
+
+
+@given(st.integers(2, 2_000).flatmap(lambda k: st.tuples(st.just(k), st.integers(1, k - 1))), st.integers(1, 30))
+def test_whole_sessions_are_one_trial_each(sessions: tuple[int, int], seen: int) -> None:
+    """Where all of a session is clicked or nothing, its impressions are one trial; where each is by itself, one too."""
+    k, clicked = sessions
+    effect = equal_clusters_effect(k, clicked * seen, clicked * seen**2, clicked / k, k * seen)
+    assert pytest.approx(seen * k / (k - 1) * (k * seen - 1) / (k * seen)) == effect
+    assert pytest.approx(1.0) == equal_clusters_effect(k, clicked, clicked, clicked / k, k)
+
+
+@given(counts)
+def test_few_clicks_never_narrow_the_interval(count: tuple[int, int]) -> None:
+    """Without sessions, with one, or with clicks in all of them alike, the design effect is 1, never less."""
+    clicks, shown = count
+    assert {1.0} == {
+        equal_clusters_effect(sessions, clicks, clicks * clicks, clicks / shown, shown) for sessions in (0, 1)
+    } | {equal_clusters_effect(shown + 1, shown + 1, shown + 1, 0.5, 2 * (shown + 1))}
+
+
 def test_the_mean_gives_the_hand_computed_interval() -> None:
-    """1, 2, 3, 4 have mean 2.5 and standard error sqrt(5/3/4)."""
-    assert (2.5, 1.235, 3.765) == rounded(mean(4, 10, 30), 3)
+    """1, 2, 3, 4 have mean 2.5 and standard error sqrt(5/3/4), and Student's t of three degrees is 3.182."""
+    assert (2.5, 0.446, 4.554) == rounded(mean(4, 10, 30), 3)
 
 
 @given(counts)
@@ -79,10 +104,10 @@ def test_the_risk_ratio_equals_statsmodels(one: tuple[int, int], other: tuple[in
 
 @given(amounts)
 def test_the_mean_equals_statsmodels(values: list[int]) -> None:
-    """The normal interval of a mean from three sums is the one that statsmodels computes from all amounts."""
-    expected = DescrStatsW(values).zconfint_mean()
-    estimate = mean(len(values), sum(values), sum(v * v for v in values))
-    assert pytest.approx(expected, rel=1e-9, abs=1e-6) == (estimate.low, estimate.high)
+    """Student's interval of a mean from three sums is the one that statsmodels computes from all amounts."""
+    low, high = DescrStatsW(values).tconfint_mean()
+    found = mean(len(values), sum(values), sum(v * v for v in values))
+    assert pytest.approx((high - low, fmean(values)), rel=1e-4, abs=1e-6) == (found.high - found.low, found.value)
 
 
 @given(counts)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, gmean, norm
+from scipy.stats import binom, gmean, norm, t
 from scipy.stats.mstats import winsorize
 
 from stream_app.core.quantile_sketch import QuantileSketch
@@ -111,9 +111,11 @@ def test_the_winsorised_mean_is_that_of_scipy(seed: int, size: int) -> None:
 
 
 def test_the_hand_computed_winsorised_mean() -> None:
-    """100 amounts of 0 and 98 of 10, two of 40: the cut ones have mean 5 and deviation 5.0125; h is 198."""
+    """100 amounts of 0, 98 of 10, two of 40: of mean 5 when cut; ranks 196 and 200, 30 apart, say how the cut moves."""
     found = sure(winsorised_mean(sketch_of([0] * 100 + [10] * 98 + [40] * 2)))
-    half = 1.959963984540054 * sqrt(5_000 / 199 / 200) * 199 / 197
+    moved = 0.01 * 200 * 30 / 4
+    variance = 5_000 / 199 + 2 * moved * 0.01 * (10 - 5) + moved**2 * 0.01 * 0.99
+    half = 1.959963984540054 * sqrt(variance / 200)
     assert pytest.approx((5.0, (5 - half) / 1.01, (5 + half) / 0.99)) == (found.value, found.low, found.high)
 
 
@@ -131,7 +133,7 @@ def test_the_geometric_mean_is_that_of_scipy() -> None:
     found = log_mean(len(seconds), sum(map(log_nanos, seconds)), sum(map(log_square_nanos, seconds)), NANOS)
     exact = gmean([second + 1 for second in seconds]) - 1
     logs = np.log1p(seconds)
-    half = 1.959963984540054 * logs.std(ddof=1) / sqrt(len(logs))
+    half = t.ppf(0.975, 6) * logs.std(ddof=1) / sqrt(len(logs))
     expected = (exact, max(0, np.expm1(logs.mean() - half)), np.expm1(logs.mean() + half))
     assert pytest.approx(expected, rel=1e-7) == (sure(found).value, sure(found).low, sure(found).high)
 

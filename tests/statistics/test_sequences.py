@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.peeking import false_lifts
+from stream_app.statistics.estimates import student
 from stream_app.statistics.means import mean
 from stream_app.statistics.sequences import (
     bound_width,
@@ -88,7 +89,7 @@ def test_huge_evidence_does_not_overflow() -> None:
 def test_the_mean_has_its_sequence() -> None:
     """The sequence of a mean is centred like the fixed interval, with the half-width of its standard error."""
     once, always = mean(100, 5_000, 300_000), mean_sequence(100, 5_000, 300_000, n_star=100)
-    error = (once.high - once.value) / 1.959963984540054
+    error = (once.high - once.value) / student(99)
     assert (50.0, pytest.approx(50 - half_width(error, 100, 100)), 100) == (always.value, always.low, always.n)
     bounds = [mean_bound(100, 5_000, 300_000, 100, side) for side in ("above", "below")]
     width = bound_width(error, 100, 100)

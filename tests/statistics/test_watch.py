@@ -173,6 +173,48 @@ def test_a_drop_is_found_dated_measured_and_closed() -> None:
     assert () == healed.verdicts
 
 
+def ranked(number: int, rates: tuple[float, float, float], sessions: int = 800) -> Minute:
+    """Return minute `number` of a shop with lists of three, of these click rates in the treated arm."""
+    base = (0.06, 0.04, 0.001)
+    apart = {
+        f"position={at}": {
+            "personalized": {"at_risk_impressions": sessions, "first_clicks": round(sessions * rate)},
+            "holdout": {"at_risk_impressions": 1_000, "first_clicks": round(1_000 * base_rate)},
+        }
+        for at, (rate, base_rate) in enumerate(zip(rates, base, strict=True), 1)
+    }
+    whole = {
+        name: arm(people, sum(stratum[name]["first_clicks"] for stratum in apart.values()) / people)
+        for name, people in (("personalized", sessions), ("holdout", 1_000))
+    }
+    return Minute(number * MINUTE_MS, whole, apart | {"device=phone": whole})
+
+
+WELL = (0.12, 0.05, 0.02)
+"""Of a ranking that puts the best at the top: twice as good there as chance, and half as good again below."""
+
+
+@pytest.mark.parametrize(
+    ("left", "named"),
+    [
+        ((0.0, 1.0, 1.0), ["position=1"]),
+        ((1.0, 0.0, 1.0), ["position=2"]),
+        ((0.5, 0.5, 0.5), ["position=1", "position=2"]),
+    ],
+    ids=["the first", "the second", "all alike"],
+)
+def test_positions_are_held_against_their_own(left: tuple[float, float, float], named: list[str]) -> None:
+    """Named is what fell, by as much as it did; not what little is known of, nor a dimension with one value.
+
+    The third position has a click a minute in the base: too few to know what is normal of it.
+    """
+    known_, _ = feed(begin("home"), (ranked(number, WELL) for number in range(90)))
+    now = (WELL[0] * left[0], WELL[1] * left[1], WELL[2] * left[2])
+    _, said = feed(known_, (ranked(90 + number, now) for number in range(3 * HOUR)))
+    (drop,) = [verdict for verdict in said if verdict.kpi == "ctr" and verdict.is_open]
+    assert named == [name for name, _ in drop.contributors]
+
+
 def test_the_meter_is_full_while_a_drop_is_open() -> None:
     """Below the threshold before, not below it while open; one of each rate, and the p-value only of promises."""
     watched, _ = feed(KNOWN, (shop(NEXT + n, rate=0.05) for n in range(HOUR)))

@@ -16,7 +16,10 @@ from stream_app.statistics.relevance_index import RelevanceIndex, relevance_inde
 from stream_app.statistics.waterfall import Share, Step, Waterfall, waterfall, waterfall_of
 
 METRIC = {metric.name: metric for metric in METRICS}
-SHARES = st.integers(1, 10**9).flatmap(lambda trials: st.builds(Share, st.integers(1, trials), st.just(trials)))
+EFFECTS = st.floats(1.0, 8.0)
+SHARES = st.integers(1, 10**9).flatmap(
+    lambda trials: st.builds(Share, st.integers(1, trials), st.just(trials), EFFECTS)
+)
 
 
 def tally(**amounts: int) -> list[int]:
@@ -49,7 +52,7 @@ def test_the_steps_add_up_exactly_as_served(one: Share, two: Share, three: Share
 
 @given(SHARES, SHARES, SHARES)
 def test_every_step_is_the_risk_ratio(one: Share, two: Share, three: Share) -> None:
-    """Each step has the ratio and the interval of Katz."""
+    """Each step has the ratio and the interval of Katz, as wide as the design effects make it."""
     found = waterfall(one, two, three)
     assert found is not None
     for step, (upper, lower) in (
@@ -57,7 +60,7 @@ def test_every_step_is_the_risk_ratio(one: Share, two: Share, three: Share) -> N
         (found.personalization, (two, three)),
         (found.total, (one, three)),
     ):
-        katz = risk_ratio(*upper, *lower)
+        katz = risk_ratio(*upper[:2], *lower[:2], (upper.effect, lower.effect))
         assert katz is not None
         assert pytest.approx((katz.value, katz.low, katz.high, katz.n), rel=1e-9) == (
             step.ratio, step.low, step.high, step.n,

@@ -139,6 +139,7 @@ const CAUSES = {
   site_wide: { level: "warn", word: "site-wide", text: "the whole site changed, not personalization" },
   traffic: { level: "warn", word: "traffic", text: "traffic changed" },
 };
+const LONGEST_PART = 24; // a part of a surface with a longer name is told by API and command line: a row has one line
 const OF = { ctr: "CTR", conversion: "conversion", relevance: "relevance" };
 
 /** The verdicts that are open, and what keeps the watch from its work. */
@@ -146,7 +147,7 @@ function watchAlerts({ watch, incomplete_because: reasons }) {
   const found = [];
   const said = new Set();
   for (const { open } of watch.surfaces) {
-    for (const { surface, kpi, cause, size, since_ms: since } of open) {
+    for (const { surface, kpi, cause, size, since_ms: since, contributors } of open) {
       const known = CAUSES[cause];
       if (!known) continue; // not enough is known yet: the meter says so
       const once = `${cause === "drop" ? kpi : cause} ${surface}`; // one cause may explain the fall of several rates
@@ -154,7 +155,9 @@ function watchAlerts({ watch, incomplete_because: reasons }) {
       said.add(once);
       const lost = cause === "drop" && size ? ` by ${withUnit(fixed(size.value * 100, 0), "%")}` : "";
       const what = OF[kpi] && cause === "drop" ? ` (${OF[kpi]}${lost})` : "";
-      found.push({ level: known.level, text: `${surface}: ${known.text}${what} since ${minuteOfDay(since)}` });
+      const [[most = ""] = []] = contributors;
+      const where = cause === "drop" && most && most.length <= LONGEST_PART ? `, mostly ${most}` : "";
+      found.push({ level: known.level, text: `${surface}: ${known.text}${what} since ${minuteOfDay(since)}${where}` });
     }
   }
   const why = watch.held_because;
