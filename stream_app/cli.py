@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stream_app import answer_commands, input_commands, telemetry, watch_commands
 from stream_app import settings as configuration
-from stream_app import telemetry, watch_commands
-from stream_app.core.slices import DIMENSIONS
 from stream_app.errors import LynceusError
 
 if TYPE_CHECKING:
@@ -37,23 +36,10 @@ class _Commands(click.Group):
             ctx.exit(1)
 
 
-def _settings() -> "Settings":
-    settings = configuration.load()
-    telemetry.configure(settings.log_format, settings.log_level)
-    return settings
-
-
 def until_interrupted(stop: Callable[[], None]) -> None:
     """Call `stop` at the first SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop())
-
-
-def _by_dimension(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each dimension."""
-    for dimension in reversed(DIMENSIONS):
-        command = click.option(f"--{dimension}", metavar="VALUE", help=f"Of this {dimension} only.")(command)
-    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -122,7 +108,7 @@ def worker() -> None:
 @main.command()
 def serve() -> None:
     """Read: the live wall, the API and /metrics, from the state in Redis."""
-    settings = _settings()
+    settings = telemetry.configured()
     from stream_app.serving.server import serve as run
 
     asyncio.run(
@@ -201,7 +187,7 @@ def produce(
     else:
         from producers.publisher import Publisher
 
-        with Publisher(_settings().kafka) as publisher:
+        with Publisher(telemetry.configured().kafka) as publisher:
             publish(leaving, publisher, stop, control=Control(control, world) if control else None)
         report = publisher.delivery()._asdict()
     tell()
@@ -223,7 +209,7 @@ def replay(source: Path | None, speed: float | None, starts_at: str | None, ends
         raise click.UsageError("--starts-at and --ends-at are two moves; choose one")
     if resume and source is None:
         raise click.UsageError("--resume goes with a source of your own")
-    settings = _settings()
+    settings = telemetry.configured()
     from stream_app import intake
 
     move = intake.Move(intake.time_ms(starts_at), intake.time_ms(ends_at))
@@ -271,7 +257,7 @@ def collect(new_key: bool, browser: bool) -> None:
         click.echo(f"key   {made.key}\nhash  {made.hash}\n")
         click.echo(f"Give the key to the sender; it is not kept. Add the hash to {setting}.", err=True)
         return
-    settings = _settings()
+    settings = telemetry.configured()
     from producers.collector import collect as run
 
     words = "events {0}/v1/events   beacon {0}/beacon.js"
@@ -286,7 +272,7 @@ def topics() -> None:
 @topics.command()
 def ensure() -> None:
     """Create the topics that are missing."""
-    settings = _settings()
+    settings = telemetry.configured()
     from producers.topics import ensure_topics
 
     created = ensure_topics(settings.kafka)
@@ -341,77 +327,8 @@ def reset(number: int, yes: bool) -> None:
     click.echo(f"partition {number}: its next owner counts from the log's start")
 
 
-@main.command()
-@click.argument("name", required=False)
-@click.option("--family", metavar="NAME", help="Of this family only.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def metrics(name: str | None, family: str | None, as_json: bool) -> None:
-    """List the metrics there are, or show all about one."""
-    from stream_app import answers
-
-    click.echo(answers.listed(configuration.load(), name, family, as_json=as_json))
-
-
-@main.command()
-@click.argument("metric")
-@click.option("--window", metavar="NAME", help="1m 5m 15m 1h 24h 7d 28d, or all that is kept (default: 5m).")
-@_by_dimension
-@click.option("--against", metavar="ARM", help="Hold the arm (default: personalized) against this one.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/query answers.")
-def query(metric: str, window: str | None, against: str | None, as_json: bool, **where: str | None) -> None:
-    """Answer one metric from the state in Redis: value, interval, count, and how far to trust it."""
-    settings = _settings()
-    from stream_app import answers
-
-    asked = {"metric": metric, "window": window, "against": against, **where}
-    given = {name: value for name, value in asked.items() if value is not None}
-    click.echo(asyncio.run(answers.answered(settings, given, as_json=as_json)))
-
-
-@main.command()
-@click.option("--surface", metavar="VALUE", help="Of this surface only.")
-@click.option("--window", metavar="NAME", help="1m 5m 15m 1h 24h 7d 28d, or all that is kept (default: 24h).")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/context answers.")
-def context(surface: str | None, window: str | None, as_json: bool) -> None:
-    """Say what context is good for: what it adds between arms, step by step, and the index of relevance."""
-    settings = _settings()
-    from stream_app import answers
-
-    given = {name: value for name, value in (("surface", surface), ("window", window)) if value is not None}
-    click.echo(asyncio.run(answers.of_context(settings, given, as_json=as_json)))
-
-
-main.add_command(watch_commands.plan)
-main.add_command(watch_commands.backtest)
-main.add_command(watch_commands.verdicts)
-
-
-@main.command("input")
-@click.argument("key")
-@click.argument("value", type=float)
-@click.option("--from", "starts", required=True, metavar="TIME", help="A date, ISO 8601 with its zone, or ms.")
-@click.option("--to", "ends", required=True, metavar="TIME", help="The first moment for which it is not told.")
-@click.option("--scope", help="Of what: acquisition, personalization, acquisition/channel=email, ...")
-@click.option("--currency", metavar="CODE", help="Of a cost (default: the reporting currency).")
-@click.option("--author", help="Whose figure it is.")
-@click.option("--source", help="Where it comes from: a report, a ledger.")
-@click.option("--id", "id_", help="Replaces what was told under it (default: by key, scope and time).")
-def input_(key: str, value: float, id_: str | None, **more: Any) -> None:
-    """Tell a figure that no event can give: cost, margin_rate, unit_cost, benchmark, market_share, discount_rate."""
-    settings = _settings()
-    from stream_app import telling
-
-    click.echo(telling.line(telling.tell(settings, telling.Said(key, value, id=id_, **more))))
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inputs(as_json: bool) -> None:
-    """List what people told, with author and date."""
-    settings = _settings()
-    from stream_app import telling
-
-    click.echo(telling.shown(asyncio.run(telling.known(settings)), as_json=as_json))
+for asking in (*answer_commands.COMMANDS, *watch_commands.COMMANDS, *input_commands.COMMANDS):
+    main.add_command(asking)
 
 
 @main.command()
@@ -477,7 +394,7 @@ async def _until_stopped(
 
 def _on_redis(operate: Callable[[Any, "Settings"], Awaitable[Any]]) -> Any:
     """Run one operation on the configured Redis, after checking that it can be the state of record."""
-    settings = _settings()
+    settings = telemetry.configured()
     from stream_app.worker import store
 
     async def run() -> Any:

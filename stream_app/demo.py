@@ -11,10 +11,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from types import FrameType
+from typing import Any, Final, NamedTuple, Self
 
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +41,9 @@ traffic than from now on."""
 ARMS: Final[dict[Arm, float]] = {"personalized": 0.4, "context_blind": 0.3, "holdout": 0.3}
 """As few people as there are here: with a holdout of a tenth, as one would have it, its line would be mostly chance."""
 SCENARIO_AFTER_S: Final = 20
+AGAIN_AFTER_S: Final = 1.0
+"""How long an interrupt has to get out of what it interrupted."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class Plan(NamedTuple):
@@ -56,9 +61,9 @@ def once(plan: Plan, *, as_json: bool) -> None:
     console = _console(stderr=True)
     directory = plan.data or open_bandit.DATA
     logs = open_bandit.scan(directory)
-    with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
+    with Interrupts() as interrupts, Stack(plan.is_apache, _sayer(console)) as stack:
         before = stack.progressed()
-        with Publisher(stack.settings.kafka) as publisher:
+        with Publisher(stack.settings.kafka) as publisher, interrupts.repeated():
             began = time.monotonic()
             sent = _replay(stack, publisher, directory, logs, before.applied, console)
             stack.wait_for(before.applied + sent)
@@ -86,12 +91,12 @@ def live(plan: Plan) -> None:
     logs = open_bandit.scan(directory)
     scenarios.parse(plan.scenario, 0)  # a wrong name is said before anything is started
     try:
-        with _terminated_as_interrupted(), Stack(plan.is_apache, _sayer(console)) as stack:
+        with Interrupts() as interrupts, Stack(plan.is_apache, _sayer(console)) as stack:
             console.print(
                 f"[bold]wall    {stack.url}/wall[/]\n  API     {stack.url}/v1/view\n  metrics {stack.url}/metrics"
             )
             before = stack.progressed().applied
-            with Publisher(stack.settings.kafka) as publisher:
+            with Publisher(stack.settings.kafka) as publisher, interrupts.repeated():
                 _live(plan, stack, publisher, directory, logs, before, console)
     except KeyboardInterrupt:
         console.print("stopped; nothing is left behind")
@@ -202,16 +207,43 @@ def _sayer(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(f"[dim]lynceus[/] {text}")
 
 
-class _terminated_as_interrupted:  # noqa: N801  # reads as the statement it is used as
-    """SIGTERM ends the demonstration as Ctrl-C does, so that nothing is left behind."""
+class Interrupts:
+    """Ctrl-C, and SIGTERM as well, end the demonstration, so that nothing is left behind.
 
-    def __enter__(self) -> None:
+    An interrupt is an exception wherever the interpreter is just then; in a destructor Python ignores it. So within
+    `repeated` it is raised again until it gets out. Does nothing outside the main thread, where no signal arrives.
+    """
+
+    def __enter__(self) -> Self:
+        self._is_repeated = False
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            before = {number: signal.getsignal(number) for number in _SIGNALS}
+            # A shell has what it runs in the background ignore Ctrl-C.
+            self._before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+            for number in self._before:
+                signal.signal(number, self._interrupt)
+        return self
 
     def __exit__(self, *_: object) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def repeated(self) -> Iterator[None]:
+        """Raise again what got lost, until the end of the block: what is done after it is not disturbed."""
+        self._is_repeated = True
+        try:
+            yield
+        finally:
+            self._is_repeated = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._is_repeated:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_AFTER_S)
+        raise KeyboardInterrupt
 
 
 def _now_ms() -> int:

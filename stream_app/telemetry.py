@@ -7,6 +7,9 @@ from typing import Literal
 
 import structlog
 
+from stream_app import settings as configuration
+from stream_app.settings import Settings
+
 
 class _Counted(logging.Handler):
     def __init__(self, count: Callable[[str], None]) -> None:
@@ -66,3 +69,10 @@ def configure(form: Literal["auto", "console", "json"], level: str, count: Calla
     root.setLevel(level.upper())
     for name, at_least in QUIET.items():
         logging.getLogger(name).setLevel(at_least)
+
+
+def configured() -> Settings:
+    """Return the settings of the environment, with logging set up as they say. Raises LynceusError for bad ones."""
+    settings = configuration.load()
+    configure(settings.log_format, settings.log_level)
+    return settings

@@ -2,11 +2,10 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from stream_app import settings as configuration
 from stream_app import telemetry
 
 
@@ -52,8 +51,7 @@ def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -
         raise click.UsageError("name a file of JSON lines, or a topic with --topic")
     from stream_app import backtest_report
 
-    settings = configuration.load()
-    telemetry.configure(settings.log_format, settings.log_level)
+    settings = telemetry.configured()
     found = backtest_report.ran(settings, file, topic, backtest_report.policy_of(settings.verdicts, told))
     show = backtest_report.as_json if as_json else backtest_report.as_table
     click.echo(show(str(file or topic), *found))
@@ -64,8 +62,10 @@ def backtest(file: Path | None, topic: str | None, as_json: bool, **told: Any) -
 @click.option("--json", "as_json", is_flag=True, help="As JSON, as /v1/verdicts answers.")
 def verdicts(surface: str | None, as_json: bool) -> None:
     """Say whether personalization helps, since when not and why; and what was said before."""
-    settings = configuration.load()
-    telemetry.configure(settings.log_format, settings.log_level)
+    settings = telemetry.configured()
     from stream_app import verdicts as saying
 
     click.echo(asyncio.run(saying.answered(settings, surface, as_json=as_json)))
+
+
+COMMANDS: Final = (plan, backtest, verdicts)

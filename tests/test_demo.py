@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_app import demo
 from stream_app.child import free_port
 from stream_app.core.cells import OUTCOMES
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
@@ -157,6 +159,35 @@ def test_own_files_are_replayed(tmp_path: Path) -> None:
     assert ([], []) == (list(work.iterdir()), list((tmp_path / "temporary").iterdir()))
 
 
+class Ends:
+    """Its destructor is where Ctrl-C arrives."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)  # which runs the handler before it returns
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_destructor_swallows_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ignores what is raised in a destructor, Ctrl-C too: the demonstration would run on."""
+    monkeypatch.setattr(demo, "AGAIN_AFTER_S", 0.05)
+    before = signal.getsignal(signal.SIGINT)
+    came = None
+    try:
+        with demo.Interrupts() as interrupts, interrupts.repeated():
+            Ends()
+            came = "not yet"
+            threading.Event().wait(PATIENCE_S)
+            came = "never"
+    except KeyboardInterrupt:
+        assert (came, (0.0, 0.0), before) == (
+            "not yet",
+            signal.getitimer(signal.ITIMER_REAL),
+            signal.getsignal(signal.SIGINT),
+        )
+    else:
+        pytest.fail(f"the interrupt came {came}")
+
+
 class Live:
     """A running `lynceus demo`. Mutable state: the process."""
 
@@ -168,9 +199,10 @@ class Live:
         self.url = f"http://127.0.0.1:{given['LYNCEUS_SERVER__PORT']}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                lynceus("demo", "--rate", "8", "--seed", "1"),
+                # A small shop and rare refreshes: who compares three places at one moment needs it to last.
+                lynceus("demo", "--rate", "1", "--seed", "1"),
                 cwd=work,
-                env=environ_of(given, self.temporary),
+                env=environ_of(given | {"LYNCEUS_SERVER__REFRESH_INTERVAL_S": "2"}, self.temporary),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
