@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench simulate chaos soak measure clean
+.PHONY: help demo test lint format lock bench coverage simulate chaos soak measure clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: ## real clicks and a simulated shop on a live wall (ARGS="--help" for more
 
 test: ## the whole suite, with a real Kafka and a real Redis where the machine has them
 	@deploy/bootstrap.sh dev
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: ## ruff, mypy --strict, codespell, yamllint, compose and Dockerfile checks
 	@deploy/bootstrap.sh dev
@@ -35,6 +35,10 @@ format: ## ruff format, and the fixes that are safe
 bench: ## events per second of the worker beside a plain Faust app, in one run
 	@deploy/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+coverage: ## how often each interval covers the truth, by simulation (minutes; ARGS="--only nps")
+	@deploy/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.coverage $(ARGS)
 
 simulate: ## false alarms and delays of verdicts, and what peeking does, by simulation (minutes)
 	@deploy/bootstrap.sh dev

@@ -8,6 +8,7 @@ surface and arm, conversions and orders at the quoted decision and item. Events 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -16,7 +17,10 @@ Totals = dict[tuple[str, str], dict[str, int]]
 Key = Callable[[dict[str, Any]], Any]
 """From an impression to what its counts are kept under."""
 
-RECOUNTED = ("impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor")
+RECOUNTED = (
+    "impressions", "clicks", "repeat_clicks", "sessions", "conversions", "converted_sessions", "revenue_minor",
+    "foreign_revenue_events",
+)  # fmt: skip
 """The measures that the recount knows."""
 RECOUNTED_FAMILIES = "conversion"
 """The families of those measures: where nothing else is looked at, a worker need not count the whole catalogue."""
@@ -34,11 +38,17 @@ def by_surface_and_arm(impression: dict[str, Any]) -> tuple[str, str]:
 
 
 def read(
-    bootstrap: str, topic: str, start: Mapping[int, int] | None = None, *, isolation_level: str = "read_uncommitted"
+    bootstrap: str,
+    topic: str,
+    start: Mapping[int, int] | None = None,
+    *,
+    isolation_level: str = "read_uncommitted",
+    at_least: float = inf,
 ) -> dict[int, list[bytes | None]]:
     """Return the values of every record, by partition, in log order; of a partition in `start` from that offset on.
 
-    Raises KafkaException, also for an offset that the log does not have (any more).
+    Of more than `at_least`, that many and some thousands. Raises KafkaException, also for an offset that the
+    log does not have (any more).
     """
     consumer = Consumer(
         {
@@ -59,7 +69,7 @@ def read(
         begins = dict.fromkeys(log, OFFSET_BEGINNING) | dict(start or {})
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in log])
         unread = set(log)
-        while unread:
+        while unread and sum(map(len, log.values())) < at_least:
             for message in consumer.consume(10_000, timeout=0.1):
                 error = message.error()
                 if error is None:
@@ -142,9 +152,11 @@ class Recount:
                 clicked.add(quoted)
             else:
                 totals[where]["conversions"] += 1
-                totals[where]["revenue_minor"] += event.get("value_minor", 0)
-                totals[where]["revenue_minor"] += event.get("total_minor", 0)
-                totals[where]["revenue_minor"] -= event.get("tax_minor", 0) + event.get("shipping_minor", 0)
+                value = event.get("value_minor", 0) + event.get("total_minor", 0)
+                value -= event.get("tax_minor", 0) + event.get("shipping_minor", 0)
+                is_home = event.get("currency", "EUR") == "EUR"  # else counted, and never added
+                totals[where]["revenue_minor"] += value if is_home else 0
+                totals[where]["foreign_revenue_events"] += bool(value and not is_home)
                 session = (impression.get("session") or impression["user"], *by_surface_and_arm(impression))
                 if session not in converted:
                     converted.add(session)

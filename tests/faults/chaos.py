@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import linear_regression, pstdev
 from typing import NamedTuple
 
 import psutil
@@ -25,6 +27,7 @@ from tests.faults.verify import Verdict
 
 CONVERGED_S = 120.0
 PATIENCE_S = 30.0
+TREND_MINUTES = 20
 
 
 class Summary(NamedTuple):
@@ -36,6 +39,7 @@ class Summary(NamedTuple):
     faults: Counter[str]
     drops: Counter[str]
     ended_by_themselves: int
+    last_words: Sequence[str]
     longest_stall_s: float
     converged_s: float
     command: str
@@ -55,6 +59,7 @@ class Summary(NamedTuple):
             f"  faults: {kinds}",
             f"  refused and claimed again: {drops}",
             f"  workers that ended by themselves: {self.ended_by_themselves}",
+            *(f"    {words}" for words in self.last_words),
             f"  longest time without progress {self.longest_stall_s:.1f} s",
             f"  all counted {self.converged_s:.1f} s after the last fault",
         ]
@@ -96,14 +101,15 @@ def run(seed: int, directory: Path, *, events: int, faults: int, minutes: float 
         converged_s = time.monotonic() - quiet
         verdict = ground.verdict()
         drops = ground.drops()
-        stall_s = ground.longest_stall_s
+        stall_s, words = ground.longest_stall_s, tuple(ground.last_words.values())
     seconds = time.monotonic() - began
-    return Summary(seed, seconds, verdict, Counter(storm.done), drops, ended, stall_s, converged_s, command)
+    return Summary(seed, seconds, verdict, Counter(storm.done), drops, ended, words, stall_s, converged_s, command)
 
 
-def soak(hours: float, seed: int, directory: Path, rate: int) -> str:
-    """Count at a steady rate; return the trend of what the worker and Redis hold in memory."""
-    lines = [f"seed {seed}: {rate} records/s for {hours:g} h", "  minute  worker MB  Redis MB"]
+def soak(hours: float, seed: int, directory: Path, rate: int, say: Callable[[str], object]) -> None:
+    """Count at a steady rate; say minute by minute what the worker and Redis hold in memory, and whether it grows."""
+    say(f"seed {seed}: {rate} records/s for {hours:g} h")
+    say("  minute  worker MB  Redis MB")
     began = time.monotonic()
     samples: list[tuple[float, float]] = []
     with Ground(seed, directory, workers=1) as ground:
@@ -116,22 +122,20 @@ def soak(hours: float, seed: int, directory: Path, rate: int) -> str:
             second += 1
             if second % 60 == 0:
                 used = int(ground.client.info("memory")["used_memory"]) / 1e6
-                samples.append((second / 3600, worker.memory_info().rss / 1e6))
-                lines.append(f"  {second // 60:6d}  {samples[-1][1]:9.1f}  {used:8.1f}")
+                samples.append((second / 60, worker.memory_info().rss / 1e6))
+                say(f"  {second // 60:6d}  {samples[-1][1]:9.1f}  {used:8.1f}")
         ground.wait_for(lambda: ground.progress() >= ground.sent, CONVERGED_S)
         verdict = ground.verdict()
-    lines.append(f"  worker, second half: {_slope(samples[len(samples) // 2 :]):+.2f} MB/h")
-    lines.append(f"  {verdict.records:,} records, {verdict.lost} lost, {verdict.doubled} doubled")
-    return "\n".join(lines)
-
-
-def _slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of the least-squares line through (hours, megabytes)."""
-    if len(samples) < 2:
-        return 0.0
-    hours, megabytes = sum(h for h, _ in samples) / len(samples), sum(m for _, m in samples) / len(samples)
-    spread = sum((h - hours) ** 2 for h, _ in samples)
-    return sum((h - hours) * (m - megabytes) for h, m in samples) / spread
+    for title, some in (
+        ("second half", samples[len(samples) // 2 :]),
+        (f"last {TREND_MINUTES} minutes", samples[-TREND_MINUTES:]),
+    ):
+        if len(some) > 2:
+            line = linear_regression(*zip(*some, strict=True))
+            noise = pstdev(megabytes - line.intercept - line.slope * minute for minute, megabytes in some)
+            grown = line.slope * (some[-1][0] - some[0][0])
+            say(f"  worker, {title}: {grown:+.1f} MB along a straight line, standard deviation from it {noise:.1f} MB")
+    say(f"  {verdict.records:,} records, {verdict.lost} lost, {verdict.doubled} doubled")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -148,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="lynceus-chaos-", ignore_cleanup_errors=True) as name:
         if given.soak_hours:
-            sys.stdout.write(soak(given.soak_hours, given.seed, Path(name), given.rate) + "\n")
+            soak(given.soak_hours, given.seed, Path(name), given.rate, partial(print, flush=True))
             return 0
         events = given.events or (300_000 if given.minutes else 100_000)
         summary = run(given.seed, Path(name), events=events, faults=given.faults, minutes=given.minutes)

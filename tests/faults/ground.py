@@ -26,7 +26,7 @@ from stream_app.embedded import RedisServer
 from stream_app.settings import CountingSettings, KafkaSettings, RedisSettings, Settings, WorkerSettings
 from tests.faults.proxy import Proxy
 from tests.faults.verify import Verdict, Verifier
-from tests.fleet import Fleet, send
+from tests.fleet import Fleet, producer_of, send
 
 KAFKA_CACHE = Path(__file__).parent.parent.parent / ".cache" / "kafka"
 SESSION_S = 3.0
@@ -36,6 +36,7 @@ SESSIONS_PER_S = 5.0
 AGO_MS = 10 * 86_400_000
 """The events begin so long ago that they never overtake the clock, however fast they are sent."""
 DUPLICATES, GARBAGE = 0.05, 0.01
+LAST_WORDS = 600
 _BAD = (b"{", b"", b"\xff\xfe", b"[1]", b'{"type":"nope"}', b"null", b'{"type":"click"}', None)
 
 
@@ -69,6 +70,8 @@ class Ground:
         self._advanced_s = time.monotonic()
         self._stack = ExitStack()
         self._copies = 0
+        self.last_words: dict[int, str] = {}
+        """By process id: with what status a worker ended by itself, and what it said last."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -93,6 +96,7 @@ class Ground:
                 worker=WorkerSettings(flush_interval_s=0.1, metrics_port=0),
             )
             ensure_topics(self.settings.kafka)
+            self._producer = producer_of(self.settings.kafka)
             self.fleet = stack.enter_context(Fleet(self.settings, self.directory))
             self._verifier = Verifier(self.settings, self.fleet.stored)
             self.client: redis.Redis = stack.enter_context(
@@ -120,6 +124,10 @@ class Ground:
     def replace_workers(self) -> int:
         """Do what a supervisor does: start another for each that ended by itself; return how many."""
         missing = self._wanted - len(self.running)
+        for worker in self.fleet.workers:
+            status = worker.wait(0)
+            if status is not None and status > 0 and worker.pid not in self.last_words:
+                self.last_words[worker.pid] = f"status {status}: {worker.tail()[-LAST_WORDS:]}"
         for _ in range(missing):
             self.start_worker()
         return max(0, missing)
@@ -128,7 +136,7 @@ class Ground:
 
     def send(self, records: int) -> None:
         """Send the next records."""
-        self.sent += send(self.settings.kafka, islice(self._traffic, records))
+        self.sent += send(self.settings.kafka, islice(self._traffic, records), by=self._producer)
 
     def progress(self) -> int:
         """Return how many records are counted, as far as Redis can be asked; note how long nothing was."""

@@ -19,7 +19,7 @@ from tests.recount import recount
 
 LAP_MS: Final = 100_000
 """Event time of one lap: the digits of a timestamp above it can be replaced alone."""
-_PLACES: Final = (b'"id":"', b'"decision":"', b'"session":"')
+_PLACES: Final = (b'"id":"', b'"decision":"', b'"session":"', b'"order":"')
 _TS: Final = b'"ts":'
 Totals = dict[Any, dict[str, int]]
 

@@ -30,7 +30,8 @@ from tests.fleet import Fleet
 
 SESSIONS_PER_S: Final = 200.0
 """Of event time: about 1,140 events a second."""
-BASE, FACTOR, SPIKE_S = 8_000, 10, 60.0
+BASE, FACTOR, SPIKE_S = 2_500, 10, 60.0
+"""With every family and all kinds of events a worker counts some 15,000 records/s: a sixth of that before the burst."""
 BACKLOG: Final = 3_600_000
 """An hour at 1,000 events/s."""
 MUTATED_OF: Final = 400_000
@@ -38,6 +39,8 @@ MUTATED: Final = 0.05
 ROUNDS: Final = 5
 DISTINCT: Final = 1_000_000
 RSS_MB: Final = 512
+PARTITIONS: Final = 4
+"""With every family counted a worker of 512 MB has room for so many (docs/sizing.md)."""
 SLOW_US: Final = 5_000
 PATIENCE_S: Final = 240.0
 _AGO_MS: Final = 300_000
@@ -76,18 +79,22 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def create(self, topic: str) -> KafkaSettings:
+        """Create the topic, unless it is there; return what names it."""
+        settings = KafkaSettings(bootstrap=self.broker.bootstrap, events_topic=topic, partitions=PARTITIONS)
+        ensure_topics(settings)
+        return settings
+
     def prepare(self, topic: str) -> Settings:
         """Create the topic; return settings of an application of its own that counts it."""
         self._runs += 1
-        settings = Settings(
+        return Settings(
             app=f"measure-{self._runs}",
             log_format="json",
-            kafka=KafkaSettings(bootstrap=self.broker.bootstrap, events_topic=topic),
+            kafka=self.create(topic),
             redis=RedisSettings(url=self.redis.url),
             worker=WorkerSettings(metrics_port=0),
         )
-        ensure_topics(settings.kafka)
-        return settings
 
     def count(self, fleet: Fleet, records: int) -> Counted:
         """Let a worker count so many records; the clock runs from its first claim."""
@@ -121,7 +128,7 @@ def spike(seed: int, directory: Path, scale: float) -> Figures:
     carousel = Carousel(seed, time.time_ns() // 1_000_000 - AGO_MS, SESSIONS_PER_S)
     with Stage(directory) as stage, Fleet(stage.prepare("spike"), directory) as fleet:
         worker = fleet.start()
-        fleet.wait(lambda: len(fleet.stored.owners()) == 8, "all partitions claimed")
+        fleet.wait(lambda: len(fleet.stored.owners()) == PARTITIONS, "all partitions claimed")
         tap = Tap(stage.broker.bootstrap, "spike", carousel.records(), BASE)
         tap.start()
         time.sleep(10)  # the steady rate before the burst is part of what is measured
@@ -151,7 +158,7 @@ def spike(seed: int, directory: Path, scale: float) -> Figures:
             "counted": f"{sent:,} records, {verdict}",
         }
     return Figures(
-        f"one worker, 8 partitions, {BASE:,} records/s, {FACTOR} times as many for {SPIKE_S * scale:.0f} s",
+        f"one worker, {PARTITIONS} partitions, {BASE:,} records/s, {FACTOR} times as many for {SPIKE_S * scale:.0f} s",
         told,
         {
             f"RSS <= {RSS_MB} MB": rss <= RSS_MB,
@@ -177,7 +184,7 @@ def backlog(seed: int, directory: Path, scale: float) -> Figures:
             "counted": f"{number:,} records, {verdict}",
         }
     return Figures(
-        f"one worker, 8 partitions, {number:,} records waiting for it",
+        f"one worker, {PARTITIONS} partitions, {number:,} records waiting for it",
         told,
         {f"RSS <= {RSS_MB} MB": done.rss_mb <= RSS_MB, "exact": "exact" in verdict},
     )
@@ -193,7 +200,7 @@ def mutated(seed: int, directory: Path, scale: float) -> Figures:
     restarts, verdicts = 0, set()
     with Stage(directory) as stage:
         for topic, records in (("clean", carousel.records()), ("mutated", _mutated(carousel.records(), seed))):
-            ensure_topics(KafkaSettings(bootstrap=stage.broker.bootstrap, events_topic=topic))
+            stage.create(topic)
             fill(stage.broker.bootstrap, topic, records, number)
         for turn in range(2 * ROUNDS):
             topic = ("clean", "mutated", "mutated", "clean")[turn % 4]
@@ -210,7 +217,7 @@ def mutated(seed: int, directory: Path, scale: float) -> Figures:
     ratio = median(seconds["clean"]) / median(seconds["mutated"])
     rates = {topic: ", ".join(f"{number / s:,.0f}" for s in of) for topic, of in seconds.items()}
     return Figures(
-        f"one worker, 8 partitions, {number:,} records; 1 to 4 bytes changed in {MUTATED:.0%} of them",
+        f"one worker, {PARTITIONS} partitions, {number:,} records; 1 to 4 bytes changed in {MUTATED:.0%} of them",
         {
             "clean, records/s": rates["clean"],
             "mutated, records/s": rates["mutated"],
@@ -257,12 +264,14 @@ def cardinality(seed: int, directory: Path, scale: float) -> Figures:
                     f"{forgotten:,} remembered entries made room, "
                     f"{fleet.stored.slices()} slices stored, {counted:,} impressions in all cells"
                 )
-                whole = 8 * fleet.settings.counting.max_slices
+                whole = PARTITIONS * fleet.settings.counting.max_slices
                 met[f"{topic}: RSS <= {RSS_MB} MB"] = done.rss_mb <= RSS_MB
                 met[f"{topic}: nothing lost"] = counted == number == Counter(fleet.stored.outcomes())["counted"]
                 met[f"{topic}: overflow counted"] = overflowed == (number - whole if topic == "slices" else 0)
         told["Redis"] = stage.slow()
-    return Figures(f"one worker, 8 partitions, {number:,} impressions each of another user and item", told, met)
+    return Figures(
+        f"one worker, {PARTITIONS} partitions, {number:,} impressions each of another user and item", told, met
+    )
 
 
 def _items(seed: int, start_ms: int) -> Iterator[Record]:

@@ -71,7 +71,7 @@ def test_a_reader_is_told_of_every_change() -> None:
 
 
 MIXTURES = {
-    "nonce not compared": ("stop", "wipe", "retention", "rebalance"),
+    "nonce not compared": ("stop", "wipe", "retention"),
     "last record not compared": ("recreate",),
     "starts at the group's offset": ("offsets_reset", "rebalance"),
     "unknown reply ignored": ("lost_request",),

@@ -11,6 +11,8 @@ from stream_app.settings import Settings
 from tests.fleet import Stored
 from tests.recount import RECOUNTED, Recount, read
 
+AT_ONCE = 200_000
+"""Records."""
 Cells = dict[tuple[Any, ...], dict[str, int]]
 """(surface, arm, policy, segment, channel, device, start of the hour) -> measure -> amount."""
 
@@ -41,10 +43,8 @@ class Verifier:
 
     def verdict(self) -> Verdict:
         """Recount the whole topic and compare every cell (slice and hour) and every outcome, to the unit."""
-        kafka = self._settings.kafka
-        log = read(kafka.bootstrap, kafka.events_topic, self._taken)
-        self._taken = {number: self._taken.get(number, 0) + len(values) for number, values in log.items()}
-        self._recount.take(log)
+        while self._take():
+            pass
         expected, outcomes = self._recount.totals(), self._recount.outcomes
         counted = stored_cells(self._settings, self._stored)
         lost = doubled = 0
@@ -59,6 +59,14 @@ class Verifier:
         if (stored := self._stored.outcomes()) != outcomes:
             differences.append(f"outcomes: counted {dict(stored)}, recounted {dict(outcomes)}")
         return Verdict(sum(self._taken.values()), len(expected), lost, doubled, tuple(differences))
+
+    def _take(self) -> bool:
+        """Recount what comes next in the topic; return whether there may be more: a soak sends what no memory holds."""
+        kafka = self._settings.kafka
+        log = read(kafka.bootstrap, kafka.events_topic, self._taken, at_least=AT_ONCE)
+        self._taken = {number: self._taken.get(number, 0) + len(values) for number, values in log.items()}
+        self._recount.take(log)
+        return sum(map(len, log.values())) >= AT_ONCE
 
 
 def stored_cells(settings: Settings, stored: Stored) -> Cells:
