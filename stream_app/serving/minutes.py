@@ -91,7 +91,7 @@ def sealed(
     """
     newest = heard.furthest_ms
     if not newest:
-        return Sealed(0, "nothing has been counted yet")
+        return Sealed(0)
     until = None
     because = ""
     for state in states:

@@ -34,6 +34,9 @@ SWEEP_EVERY_MS: Final = 3_600_000
 GUARD_EVERY_MS: Final = 5_000
 GUARD_EXPIRES_MS: Final = 60_000
 """A guard that nobody renews is gone by then: who asks is told that nothing is known."""
+SILENCE: Final = "nothing new is counted"
+"""Why a surface is not judged of which all was counted that came."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Watched).decode
 
@@ -230,13 +233,14 @@ class Vigil:
 
     def _tell(self, because: str, at_ms: int) -> None:
         assert self._shared is not None
-        stands = because or "nothing new is counted"
+        stands = because or SILENCE
         known = [watched for _, watched in sorted(self._known.items())]
         surfaces = seen(self._policy, known, self._meaning.open_ms, at_ms, stands)
         tallies = self._shared.tallies
         self.view = WatchView(
             surfaces,
-            stands if not surfaces or any(each.paused == stands for each in surfaces) else "",
+            # Where nobody comes there is nothing to judge: that is no fault of the watch.
+            because if not surfaces or any(each.paused == because for each in surfaces) else "",
             self._unwatched + len(self._unreadable),
             tallies["verdicts"],
             self._shared.waiting,

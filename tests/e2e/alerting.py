@@ -76,9 +76,10 @@ class Alerting:
         parameters = urllib.parse.urlencode({"query": expr})
         return list(_get(f"http://{self._prometheus}/api/v1/query?{parameters}")["data"]["result"])
 
-    def firing(self) -> set[str]:
-        """Return the names of the alerts that fire."""
-        return {each["metric"]["alertname"] for each in self.query('ALERTS{alertstate="firing"}')}
+    def stirring(self) -> list[str]:
+        """Return what fires or is about to, in order: alert, state, and surface where it is of one."""
+        alerts = (each["metric"] for each in self.query("ALERTS"))
+        return sorted(f"{a['alertname']} {a['alertstate']} {a.get('surface', '')}".rstrip() for a in alerts)
 
     def kept_back(self) -> set[str]:
         """Return the names of the alerts that Alertmanager has, and does not send because of others."""
@@ -90,7 +91,7 @@ class Alerting:
         deadline = time.monotonic() + PATIENCE_S
         while not is_true():
             if time.monotonic() > deadline:
-                raise AssertionError(f"never came true: {what}; firing: {sorted(self.firing())}")
+                raise AssertionError(f"never came true: {what}; stirring: {self.stirring()}")
             time.sleep(0.1)  # a poll: Prometheus has nothing to wake us with
 
     def _start(self) -> None:

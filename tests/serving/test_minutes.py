@@ -110,8 +110,8 @@ def test_only_the_beats_that_matter_are_kept() -> None:
 
 
 def test_nothing_counted_is_nothing_sealed() -> None:
-    """Before the first event there is no time to speak of."""
-    assert [Sealed(0, "nothing has been counted yet")] * 2 == [sealed(), sealed(live(0, 0))]
+    """Before the first event there is no time to speak of, and nobody holds it up."""
+    assert [Sealed(0)] * 2 == [sealed(), sealed(live(0, 0))]
 
 
 def test_only_whole_minutes_that_every_partition_still_has() -> None:

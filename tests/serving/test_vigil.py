@@ -143,6 +143,23 @@ async def test_while_nothing_is_sealed_the_watch_stands_still(redis: "Redis", sc
     )
 
 
+async def test_where_nobody_comes_the_watch_does_not_stand_still(redis: "Redis", scenes: list[Scene]) -> None:
+    """Before the first minute is sealed, and in a silence: what was judged is old and says so; nobody is at fault."""
+    vigil = vigil_of(redis)
+    await look(vigil, told(0))
+    before = vigil.view
+    await all_judged(vigil, scenes[0])
+    await look(vigil, scenes[0]._replace(at_ms=at(3) + OPEN_MS + 6 * MINUTE_MS))
+    (surface,) = vigil.view.surfaces
+    assert ((), "", "", "nothing new is counted", "unknown") == (
+        before.surfaces,
+        before.held_because,
+        vigil.view.held_because,
+        surface.paused,
+        guard_of(surface, 0).status,
+    )
+
+
 async def test_the_guard_is_written_and_expires(redis: "Redis", scenes: list[Scene]) -> None:
     """Decisions find it in Redis for as long as a server lives, with what is said of the surface."""
     vigil = vigil_of(redis)
