@@ -47,6 +47,13 @@ LONGEST_FIRST = (
     "serving/test_wall.py",
     "faults/test_simulation.py",
     "producers/test_truth.py",
+    "e2e/test_alerting.py",
+    "faults/test_redis_faults.py",
+    "worker/test_recovery.py",
+    "rendering/test_alerts.py",
+    "e2e/test_verdicts.py",
+    "worker/test_log_faults.py",
+    "serving/test_query_command.py",
 )
 """Files that take half a minute or more: who began with them last would still be at it when all others are done."""
 

@@ -18,6 +18,7 @@ UNTRUSTED: Final = (
 DOUBTS: Final = (*UNTRUSTED, MISMATCH, WATCH_PAUSED)
 """What silences a conclusion: the data is not trusted as a whole, or this surface cannot be judged."""
 
+_END: Final = of_server("lynceus_window_end_timestamp_seconds", window="1h")
 _BY_SURFACE: Final = {"surface": "home.hero"}
 
 
@@ -81,7 +82,7 @@ ALERTS: Final = (
             Example(
                 "the windows end six minutes ago, and go on doing so; of workers nothing is known",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "-360+60x20",
+                    _END: "-360+60x20",
                     of_server("lynceus_window_end_timestamp_seconds", instance="b", window="1h"): "-400+60x20",
                     of_server("up"): "1x20",
                 },
@@ -91,7 +92,7 @@ ALERTS: Final = (
             Example(
                 "events wait that nobody counts",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "-360+60x20",
+                    _END: "-360+60x20",
                     of_worker("lynceus_consumer_lag_records", partition="0"): "1x20",
                     of_worker("lynceus_events_consumed_total", event="click"): "7x20",
                 },
@@ -101,7 +102,7 @@ ALERTS: Final = (
             Example(
                 "a busy shop falls silent: eleven events a minute until seven minutes ago",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x7",
+                    _END: "0+60x43 2580x7",
                     of_worker("lynceus_consumer_lag_records", partition="0"): "0x50",
                     of_worker("lynceus_events_consumed_total", event="click"): "0+11x43 473x7",
                 },
@@ -111,7 +112,7 @@ ALERTS: Final = (
             Example(
                 "it goes on being silent",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x97",
+                    _END: "0+60x43 2580x97",
                     of_worker("lynceus_consumer_lag_records", partition="0"): "0x140",
                     of_worker("lynceus_events_consumed_total", event="click"): "0+11x43 473x97",
                 },
@@ -121,7 +122,7 @@ ALERTS: Final = (
             Example(
                 "a small shop's night: one event a minute, and none for an hour",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x60 3600x60",
+                    _END: "0+60x60 3600x60",
                     of_worker("lynceus_consumer_lag_records", partition="0"): "0x120",
                     of_worker("lynceus_events_consumed_total", event="click"): "0+1x60 60x60",
                 },
@@ -130,7 +131,7 @@ ALERTS: Final = (
             Example(
                 "ten a minute are not enough to say that five minutes without any mean something",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "0+60x43 2580x7",
+                    _END: "0+60x43 2580x7",
                     of_worker("lynceus_consumer_lag_records", partition="0"): "0x50",
                     of_worker("lynceus_events_consumed_total", event="click"): "0+10x50",
                 },
@@ -145,7 +146,7 @@ ALERTS: Final = (
             Example(
                 "one server lags, the other is three minutes behind the clock",
                 {
-                    of_server("lynceus_window_end_timestamp_seconds", window="1h"): "-180+60x20",
+                    _END: "-180+60x20",
                     of_server("lynceus_window_end_timestamp_seconds", instance="b", window="1h"): "-900+60x20",
                     of_server("up"): "1x20",
                 },
@@ -309,27 +310,31 @@ ALERTS: Final = (
     Alert(
         name="LynceusSurfaceUnwatched",
         expr="""
-            max without (instance, pod) (lynceus_watch_paused) == 1
-            or
             (
-              sum without (arm, window) (
-                max without (instance, pod) (lynceus_window_impressions{window="1h", surface!="other"})
-              ) > 1000
-              unless on (surface) lynceus_watch_paused
+              max without (instance, pod) (lynceus_watch_paused) == 1
+              or
+              (
+                sum without (arm, window) (
+                  max without (instance, pod) (lynceus_window_impressions{window="1h", surface!="other"})
+                ) > 1000
+                unless on (surface) lynceus_watch_paused
+              )
             )
+            and on () time() - max(lynceus_window_end_timestamp_seconds) < 600
         """,
         for_s=1800,
         keep_firing_for_s=120,
         severity="warning",
         component="data",
         summary="Nobody has watched a surface for half an hour: a drop there would not be noticed.",
-        description="{{ $labels.surface }} has traffic, and its watch is paused or was never begun.",
+        description="{{ $labels.surface }}: its watch is paused or was never begun, while events are counted.",
         inhibited_by=(*UNTRUSTED, MISMATCH),
         board="?surface={{ $labels.surface | urlquery }}",
         examples=(
             Example(
                 "one is paused, one with traffic was never begun, one has little traffic, one is watched",
                 {
+                    _END: "-500+60x60",
                     of_server("lynceus_watch_paused", surface="home.hero"): "1x60",
                     of_server("lynceus_watch_paused", surface="cart"): "0x60",
                     _impressions("cart", "personalized"): "9000x60",
@@ -345,8 +350,23 @@ ALERTS: Final = (
                 ),
             ),
             Example(
+                "nobody comes any more: there is nothing to judge",
+                {
+                    of_server("lynceus_watch_paused", surface="home.hero"): "1x60",
+                    _impressions("search", "personalized"): "1100x60",
+                    _END: "0x60",
+                },
+                40,
+            ),
+            Example(
+                "what is counted is eleven minutes old: others tell that",
+                {of_server("lynceus_watch_paused", surface="home.hero"): "1x60", _END: "-660+60x60"},
+                40,
+            ),
+            Example(
                 "all that has traffic is watched",
                 {
+                    _END: "0+60x60",
                     of_server("lynceus_watch_paused", surface="cart"): "0x60",
                     _impressions("cart", "personalized"): "9000x60",
                 },
