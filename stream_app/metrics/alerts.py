@@ -6,6 +6,7 @@ from stream_app.metrics import (
     alerts_counting,
     alerts_data,
     alerts_processes,
+    alerts_refused,
     alerts_verdicts,
     alerts_visibility,
     recorded_ratios,
@@ -16,6 +17,7 @@ GROUPS: Final = (
     alerts_verdicts.GROUP,
     recorded_ratios.GROUP,
     alerts_counting.GROUP,
+    alerts_refused.GROUP,
     alerts_visibility.GROUP,
     alerts_processes.GROUP,
 )

@@ -228,85 +228,6 @@ ALERTS: Final = (
         ),
     ),
     Alert(
-        name="LynceusDeadLettersMany",
-        expr="""
-            sum by (job) (rate(lynceus_dead_letters_total[10m]))
-            /
-            (
-              sum by (job) (rate(lynceus_dead_letters_total[10m]))
-              + sum by (job) (rate(lynceus_events_consumed_total[10m]))
-            )
-            > 0.01
-        """,
-        for_s=300,
-        keep_firing_for_s=300,
-        severity="warning",
-        component="counting",
-        summary="More than one record in a hundred is no event: it went to the dead letters.",
-        description="{{ $value | humanizePercentage }} of the records of the last ten minutes were refused.",
-        examples=(
-            Example(
-                "some of two kinds",
-                {
-                    of_worker("lynceus_dead_letters_total", reason="syntax"): "0+7x60",
-                    of_worker("lynceus_dead_letters_total", reason="timestamp"): "0+8x60",
-                    of_worker("lynceus_events_consumed_total", event="click"): "0+985x60",
-                },
-                30,
-                (Told({"job": "lynceus-worker"}, "1.5% of the records of the last ten minutes were refused."),),
-            ),
-            Example(
-                "some, of many",
-                {
-                    of_worker("lynceus_dead_letters_total", reason="syntax"): "0+7x60",
-                    of_worker("lynceus_events_consumed_total", event="click"): "0+993x60",
-                },
-                30,
-            ),
-        ),
-    ),
-    Alert(
-        name="LynceusLateEventsMany",
-        expr="""
-            sum by (job) (rate(lynceus_late_events_total{disposition="dropped"}[15m]))
-            /
-            sum by (job) (rate(lynceus_events_consumed_total[15m]))
-            > 0.02
-        """,
-        for_s=300,
-        keep_firing_for_s=300,
-        severity="warning",
-        component="counting",
-        summary="More than one event in fifty comes too late to be counted.",
-        description="{{ $value | humanizePercentage }} of the events of the last quarter of an hour came after their "
-        "pane was sealed: counts are too low.",
-        examples=(
-            Example(
-                "three in a hundred",
-                {
-                    of_worker("lynceus_late_events_total", disposition="dropped"): "0+30x60",
-                    of_worker("lynceus_events_consumed_total", event="click"): "0+1000x60",
-                },
-                30,
-                (
-                    Told(
-                        {"job": "lynceus-worker"},
-                        "3% of the events of the last quarter of an hour came after their pane was sealed: "
-                        "counts are too low.",
-                    ),
-                ),
-            ),
-            Example(
-                "three in two hundred",
-                {
-                    of_worker("lynceus_late_events_total", disposition="dropped"): "0+15x60",
-                    of_worker("lynceus_events_consumed_total", event="click"): "0+1000x60",
-                },
-                30,
-            ),
-        ),
-    ),
-    Alert(
         name="LynceusMemoryScarce",
         expr="max by (job, instance) (lynceus_memory_scarce) == 1",
         for_s=600,
@@ -426,49 +347,6 @@ ALERTS: Final = (
                 (Told({"job": "lynceus-collector"}),),
             ),
             Example("it acknowledges", {of_collector("lynceus_collector_kafka_up"): "1x30"}, 5),
-        ),
-    ),
-    Alert(
-        name="LynceusCollectorRejectsMany",
-        expr="""
-            sum by (job) (rate(lynceus_collector_rejected_events_total[10m]))
-            /
-            (
-              sum by (job) (rate(lynceus_collector_rejected_events_total[10m]))
-              + sum by (job) (rate(lynceus_collector_accepted_events_total[10m]))
-            )
-            > 0.05
-        """,
-        for_s=300,
-        keep_firing_for_s=300,
-        severity="warning",
-        component="collecting",
-        summary="More than one event in twenty is refused at the door.",
-        description="{{ $value | humanizePercentage }} of what was sent in the last ten minutes were no events; "
-        "their senders were told why.",
-        examples=(
-            Example(
-                "eight in a hundred",
-                {
-                    of_collector("lynceus_collector_rejected_events_total", reason="timestamp"): "0+8x60",
-                    of_collector("lynceus_collector_accepted_events_total", event="click"): "0+92x60",
-                },
-                30,
-                (
-                    Told(
-                        {"job": "lynceus-collector"},
-                        "8% of what was sent in the last ten minutes were no events; their senders were told why.",
-                    ),
-                ),
-            ),
-            Example(
-                "three in a hundred",
-                {
-                    of_collector("lynceus_collector_rejected_events_total", reason="timestamp"): "0+3x60",
-                    of_collector("lynceus_collector_accepted_events_total", event="click"): "0+97x60",
-                },
-                30,
-            ),
         ),
     ),
 )
