@@ -28,7 +28,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
-from stream_app.child import Child, free_port
+from stream_app.child import Child
+from stream_app.ports import free_port
 from stream_app.settings import CollectorSettings, KafkaSettings, Settings, environment
 
 BATCH: Final = 50

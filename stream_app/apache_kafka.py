@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.errors import LynceusError
+from stream_app.ports import free_port
 
 VERSION: Final = "4.3.1"
 

@@ -7,7 +7,6 @@ in order, and on Linux the kernel ends it when we die in any other way.
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -86,14 +85,6 @@ class Child:
         with contextlib.suppress(OSError):
             return " | ".join(self.log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").split("\n")).strip(" |")
         return ""
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago. Another process may take it: then try again."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _start(

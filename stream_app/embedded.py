@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.errors import LynceusError
+from stream_app.ports import free_port
 
 KAFKA_API_VERSION: Final = "2.0"
 """What a kafka-python client must be told when it talks to the mock cluster; it cannot negotiate it there."""

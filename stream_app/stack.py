@@ -5,12 +5,10 @@ here is gone when the `with` block ends: no process, no port, no file.
 """
 
 import asyncio
-import errno
 import json
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import threading
@@ -29,10 +27,11 @@ import redis
 from producers.topics import ensure_topics, require_topics
 from stream_app import settings as configuration
 from stream_app.apache_kafka import ApacheKafka
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.core import cells as layout
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.errors import LynceusError
+from stream_app.ports import free_port, is_free
 from stream_app.serving import reader
 from stream_app.settings import KafkaSettings, RedisSettings, Settings
 
@@ -234,23 +233,12 @@ def _chosen_port(name: str, host: str, named: int, preferred: int | None) -> int
     Raises LynceusError when the one that was named is taken: whoever answers there is not ours.
     """
     if preferred is not None:
-        return preferred if _is_free("127.0.0.1", preferred) else free_port()
-    if named and not _is_free(host, named):
+        return preferred if is_free("127.0.0.1", preferred) else free_port()
+    if named and not is_free(host, named):
         raise LynceusError(
             f"{name}={named}: this port is in use on {host}", "Stop what listens there, or name another (0 = any)"
         )
     return named or free_port()
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        # As the servers do: connections of a former run that are still fading away do not count.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE  # another fault is told by whoever listens in earnest
-    return True
 
 
 async def _look_at_redis(settings: RedisSettings) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from producers import collect_keys
 from producers.collector import collect
+from stream_app.ports import free_port
 from stream_app.settings import CollectorSettings, KafkaSettings, Settings
 from tests.core.test_codec import EXAMPLES
 
@@ -80,8 +81,6 @@ class Collector:
 @asynccontextmanager
 async def collecting(kafka: KafkaSettings, **settings: Any) -> AsyncIterator[Collector]:
     """Run a collector; it has drained and ended when the block is left."""
-    from stream_app.child import free_port
-
     port = free_port()
     made = Settings(kafka=kafka, collector=CollectorSettings(**{"port": 0, "metrics_port": port} | settings))
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()

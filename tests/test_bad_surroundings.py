@@ -17,9 +17,10 @@ import pytest
 import redis as redis_client
 from click.testing import CliRunner
 
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.cli import main
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
+from stream_app.ports import free_port
 from stream_app.settings import KafkaSettings, environment
 from tests.commands import PATIENCE_S, Ran, environ_of, lynceus, run, run_all
 from tests.fleet import Stored, make_settings, send, shop_events

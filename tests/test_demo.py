@@ -22,10 +22,10 @@ from playwright.sync_api import Page, sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_app import demo
-from stream_app.child import free_port
 from stream_app.core.cells import OUTCOMES
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka, RedisServer
 from stream_app.errors import LynceusError
+from stream_app.ports import free_port
 from stream_app.settings import KafkaSettings
 from stream_app.statistics.proportions import wilson
 from tests.commands import Ran, environ_of, lynceus, run

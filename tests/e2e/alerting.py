@@ -17,9 +17,10 @@ from typing import Any, Self
 
 import yaml
 
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.errors import LynceusError
 from stream_app.metrics.alerts_processes import HEARTBEAT
+from stream_app.ports import free_port
 from stream_app.rendering.generated import alerting
 from stream_app.rendering.places import Places
 from stream_app.rendering.scraping import prometheus_yml

@@ -12,10 +12,10 @@ from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Page
 
 from producers.topics import ensure_topics
-from stream_app.child import free_port
 from stream_app.core import codec
 from stream_app.core.events import Click, Engagement, Impression, PageView
 from stream_app.core.processor import Span
+from stream_app.ports import free_port
 from stream_app.settings import KafkaSettings
 from tests.collecting import Collector, collecting, keys, now_ms
 from tests.recount import read

@@ -17,10 +17,10 @@ from producers.collect_api import Api
 from producers.collect_delivery import Delivery
 from producers.collector import BEACON
 from producers.pseudonyms import Pseudonyms
-from stream_app.child import free_port
 from stream_app.core.events import PageView
 from stream_app.embedded import KAFKA_API_VERSION, MockKafka
 from stream_app.errors import LynceusError
+from stream_app.ports import free_port
 from stream_app.settings import CollectorSettings, KafkaSettings
 from tests.collecting import SHOP, Collector, collecting, examples, keys, now_ms, page_view
 from tests.foreign import records

@@ -19,8 +19,9 @@ import pytest
 
 from producers.topics import ensure_topics
 from stream_app.apache_kafka import ApacheKafka
-from stream_app.child import Child, free_port
+from stream_app.child import Child
 from stream_app.core import codec
+from stream_app.ports import free_port
 from stream_app.settings import CollectorSettings, KafkaSettings, Settings, environment
 from tests.collecting import Collector, collecting, examples, page_view
 from tests.commands import environ_of, lynceus

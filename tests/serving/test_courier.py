@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from producers.topics import ensure_topics
-from stream_app.child import free_port
 from stream_app.core.cells import watch_keys
+from stream_app.ports import free_port
 from stream_app.serving.courier import Courier
 from stream_app.serving.reader import connect
 from stream_app.serving.vigil import Vigil

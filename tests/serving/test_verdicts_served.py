@@ -10,10 +10,10 @@ import redis as redis_client
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_app import verdicts
-from stream_app.child import free_port
 from stream_app.core.cells import HEAD, partition_key, unpack_head
 from stream_app.core.panes import Watermark
 from stream_app.decisions.contract import guard_key
+from stream_app.ports import free_port
 from stream_app.serving.refresher import clock_ms
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.statistics.series import MINUTE_MS
