@@ -1,8 +1,9 @@
 """The View: what is true now, computed once, immutable, swapped whole; all that is served renders it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
+from operator import add
 from typing import Final, NamedTuple
 
 import msgspec
@@ -102,7 +103,8 @@ class Meaning(msgspec.Struct, frozen=True):
         A view is computed and sent whole at every refresh: all other metrics are computed when they are asked for.
         """
         by = {dimension for dimension, value in zip(DIMENSIONS, pair, strict=False) if value != ALL}
-        return tuple(m for m in self.metrics_of(window) if m.is_exported and by.issubset(m.dimensions))
+        exported = (metric for metric in self.metrics if metric.is_exported)  # a few, so they are looked for first
+        return tuple(m for m in exported if (window == ALL or window in m.windows) and by.issubset(m.dimensions))
 
 
 class View(NamedTuple):
@@ -227,23 +229,38 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
     if not steps:
         return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, ())
     newest = max(steps)
+    # Of the hundreds of measures a point reads a few: only those are added up, and of a minute once.
+    needed = {name for metric in meaning.headlines(SPAN) for name in metric.needs}
+    wanted = sorted(needed & meaning.index.keys())  # the others are histograms
+    places, index = [meaning.index[measure] for measure in wanted], {name: n for n, name in enumerate(wanted)}
+    minutes = {start: _by_arm(pairs, surface, places) for start, pairs in steps.items()}
     points = []
     for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest + STEP_MS, STEP_MS):
+        first = start - (SPAN_STEPS - 1) * STEP_MS
         arms: dict[str, list[int]] = {}
-        for within in range(start - (SPAN_STEPS - 1) * STEP_MS, start + STEP_MS, STEP_MS):
-            for (of, arm), tally in steps.get(within, {}).items():
-                if surface in (ALL, of):
-                    add_into(arms.setdefault(arm, [0] * len(tally)), tally)
-        not_yet = unanswerable(meaning, since, start - (SPAN_STEPS - 1) * STEP_MS)
+        for within in range(first, start + STEP_MS, STEP_MS):
+            for arm, tally in minutes.get(within, {}).items():
+                arms[arm] = list(map(add, arms[arm], tally)) if arm in arms else tally
+        not_yet = unanswerable(meaning, since, first)
         estimates = {
             arm: {
                 name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
-                for name, estimate in estimates_of(meaning, tally, not_yet, SPAN, (surface, arm)).items()
+                for name, estimate in _estimates(meaning.headlines(SPAN, (surface, arm)), tally, index, not_yet)
             }
             for arm, tally in sorted(arms.items())
         }
         points.append(Point(start, min(start + STEP_MS, end_ms), estimates))
     return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, tuple(points))
+
+
+def _by_arm(pairs: Mapping[Pair, Sequence[int]], surface: str, places: Sequence[int]) -> dict[str, list[int]]:
+    """Return what stands at those places of the tallies of a surface, or of all, by arm."""
+    arms: dict[str, list[int]] = {}
+    for (of, arm), tally in pairs.items():
+        if surface in (ALL, of):
+            part = [tally[place] for place in places]
+            arms[arm] = list(map(add, arms[arm], part)) if arm in arms else part
+    return arms
 
 
 def unanswerable(meaning: Meaning, since: Since, start_ms: int) -> tuple[str, ...]:
@@ -259,10 +276,14 @@ def estimates_of(
 
     Of those in `not_yet` there is no estimate.
     """
-    return {
-        metric.name: None if metric.name in not_yet else lower(metric, tally, meaning.index)
-        for metric in meaning.headlines(window, pair)
-    }
+    return dict(_estimates(meaning.headlines(window, pair), tally, meaning.index, not_yet))
+
+
+def _estimates(
+    metrics: Iterable[Metric], tally: Sequence[int], index: Mapping[str, int], not_yet: Sequence[str]
+) -> Iterator[tuple[str, Estimate | None]]:
+    for metric in metrics:
+        yield metric.name, None if metric.name in not_yet else lower(metric, tally, index)
 
 
 def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float]:
