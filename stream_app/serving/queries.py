@@ -132,7 +132,7 @@ def query(view: View, meaning: Meaning, parameters: Iterable[tuple[str, str]]) -
         reach.is_rekeyed,
         window.maturities[metric.name],
         lower(metric, *counted) if is_answerable else None,
-        measures_of(meaning, counted.tally),
+        measures_of(meaning.index, counted.tally),
         tuple(
             ToldFigure(figure.key, found.scope, found.value, found.told_ms, found.authors)
             for figure, found in told.items()

@@ -26,7 +26,8 @@ class StoreState(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One surface and arm in one window, summed over policy, segment, channel and device.
 
-    `metrics` has the exported ones that make sense there; all others are asked of `/v1/query`.
+    `metrics` has the exported ones that make sense there, `measures` what these read; all others are asked of
+    `/v1/query`.
     """
 
     surface: str

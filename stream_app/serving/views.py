@@ -1,6 +1,6 @@
 """The View: what is true now, computed once, immutable, swapped whole; all that is served renders it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from operator import add
@@ -59,6 +59,17 @@ Since = Mapping[str, int]
 """Measures that some partition does not count from the beginning -> the event time from which on all do."""
 
 
+class Columns(NamedTuple):
+    """Some of the measures of a tally: where each stands in it, and in what is picked of it, by name."""
+
+    places: tuple[int, ...]
+    numbers: Mapping[str, int]
+
+    def of(self, tally: Sequence[int]) -> list[int]:
+        """Pick them."""
+        return [tally[place] for place in self.places]
+
+
 class Meaning(msgspec.Struct, frozen=True):
     """What the numbers mean: the catalogue, and the rules of counting that readers must know."""
 
@@ -105,6 +116,12 @@ class Meaning(msgspec.Struct, frozen=True):
         by = {dimension for dimension, value in zip(DIMENSIONS, pair, strict=False) if value != ALL}
         exported = (metric for metric in self.metrics if metric.is_exported)  # a few, so they are looked for first
         return tuple(m for m in exported if (window == ALL or window in m.windows) and by.issubset(m.dimensions))
+
+    def columns(self) -> Columns:
+        """Return the measures that a view shows and its metrics read, a few of hundreds; impressions are among them."""
+        read = {"impressions", *(name for metric in self.headlines(ALL) for name in metric.needs)}
+        chosen = sorted((at, name) for name, at in self.index.items() if name in read)
+        return Columns(tuple(at for at, _ in chosen), {name: n for n, (_, name) in enumerate(chosen)})
 
 
 class View(NamedTuple):
@@ -229,11 +246,8 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
     if not steps:
         return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, ())
     newest = max(steps)
-    # Of the hundreds of measures a point reads a few: only those are added up, and of a minute once.
-    needed = {name for metric in meaning.headlines(SPAN) for name in metric.needs}
-    wanted = sorted(needed & meaning.index.keys())  # the others are histograms
-    places, index = [meaning.index[measure] for measure in wanted], {name: n for n, name in enumerate(wanted)}
-    minutes = {start: _by_arm(pairs, surface, places) for start, pairs in steps.items()}
+    columns = meaning.columns()
+    minutes = {start: _by_arm(pairs, surface, columns) for start, pairs in steps.items()}
     points = []
     for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest + STEP_MS, STEP_MS):
         first = start - (SPAN_STEPS - 1) * STEP_MS
@@ -245,7 +259,9 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
         estimates = {
             arm: {
                 name: estimate if estimate and estimate.n >= POINT_AT_LEAST else None
-                for name, estimate in _estimates(meaning.headlines(SPAN, (surface, arm)), tally, index, not_yet)
+                for name, estimate in estimates_of(
+                    meaning.headlines(SPAN, (surface, arm)), tally, columns.numbers, not_yet
+                ).items()
             }
             for arm, tally in sorted(arms.items())
         }
@@ -253,12 +269,12 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
     return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, tuple(points))
 
 
-def _by_arm(pairs: Mapping[Pair, Sequence[int]], surface: str, places: Sequence[int]) -> dict[str, list[int]]:
-    """Return what stands at those places of the tallies of a surface, or of all, by arm."""
+def _by_arm(pairs: Mapping[Pair, Sequence[int]], surface: str, columns: Columns) -> dict[str, list[int]]:
+    """Return the columns of the tallies of a surface, or of all, by arm."""
     arms: dict[str, list[int]] = {}
     for (of, arm), tally in pairs.items():
         if surface in (ALL, of):
-            part = [tally[place] for place in places]
+            part = columns.of(tally)
             arms[arm] = list(map(add, arms[arm], part)) if arm in arms else part
     return arms
 
@@ -270,27 +286,17 @@ def unanswerable(meaning: Meaning, since: Since, start_ms: int) -> tuple[str, ..
 
 
 def estimates_of(
-    meaning: Meaning, tally: Sequence[int], not_yet: Sequence[str] = (), window: str = ALL, pair: Pair = (ALL, ALL)
+    metrics: Iterable[Metric], tally: Sequence[int], index: Mapping[str, int], not_yet: Sequence[str] = ()
 ) -> dict[str, Estimate | None]:
-    """Return the metrics that a view has of a tally, by its window, surface and arm.
-
-    Of those in `not_yet` there is no estimate.
-    """
-    return dict(_estimates(meaning.headlines(window, pair), tally, meaning.index, not_yet))
+    """Return what metrics say of a tally whose measures stand where `index` says; nothing of those in `not_yet`."""
+    return {metric.name: None if metric.name in not_yet else lower(metric, tally, index) for metric in metrics}
 
 
-def _estimates(
-    metrics: Iterable[Metric], tally: Sequence[int], index: Mapping[str, int], not_yet: Sequence[str]
-) -> Iterator[tuple[str, Estimate | None]]:
-    for metric in metrics:
-        yield metric.name, None if metric.name in not_yet else lower(metric, tally, index)
-
-
-def measures_of(meaning: Meaning, tally: Sequence[int]) -> dict[str, int | float]:
+def measures_of(index: Mapping[str, int], tally: Sequence[int]) -> dict[str, int | float]:
     """Return every measure of a tally; what no 64-bit reader could hold is rounded to a float."""
     return {
         name: tally[at] if -LARGEST_INTEGER <= tally[at] < LARGEST_INTEGER else float(tally[at])
-        for name, at in meaning.index.items()
+        for name, at in index.items()
     }
 
 
@@ -318,8 +324,10 @@ def _window_view(
         # Below its floor a partition has no panes, and what it folded beyond our end cannot be told apart.
         floors = [state.head.floor_ms for state in states]
         has_all = not any(floor > (start_ms if span.is_fine else end_ms) for floor in floors)
-    rows = marginals(pairs, shown, len(meaning.index))
-    impressions = rows[(ALL, ALL)][meaning.index["impressions"]]
+    columns = meaning.columns()
+    index = columns.numbers
+    rows = marginals({pair: columns.of(tally) for pair, tally in pairs.items()}, shown, len(index))
+    impressions = rows[(ALL, ALL)][index["impressions"]]
 
     @cache
     def maturity(settling_ms: int) -> float:
@@ -341,10 +349,10 @@ def _window_view(
         maturity(meaning.click_window_ms),
         {metric.name: maturity(meaning.settling_ms(metric)) for metric in meaning.metrics_of(name)},
         tuple(
-            Row(surface, arm, measures_of(meaning, tally), estimates_of(meaning, tally, not_yet, name, (surface, arm)))
-            for (surface, arm), tally in sorted(rows.items())
+            Row(*pair, measures_of(index, tally), estimates_of(meaning.headlines(name, pair), tally, index, not_yet))
+            for pair, tally in sorted(rows.items())
         ),
-        tuple(_contrasts(meaning.headlines(name), meaning.index, rows, not_yet)),
+        tuple(_contrasts(meaning.headlines(name), index, rows, not_yet)),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from stream_app.core.panes import HOUR_MS, PANE_MS
 from stream_app.core.slices import Slice
+from stream_app.metrics.catalogue import METRICS
 from stream_app.metrics.windows import windows_from
 from stream_app.serving import views
 from stream_app.serving.queries import query
@@ -15,16 +16,17 @@ from stream_app.statistics.contrasts import CONTRASTED
 from stream_app.statistics.proportions import wilson
 from stream_app.statistics.ratios import risk_ratio
 from tests.serving.stored import HOLDOUT, HOME, NOW_MS
-from tests.serving.viewing import MEANING, ZEROS, live, row, view_of
+from tests.serving.viewing import MEANING, live, row, view_of
 
 CART = HOME._replace(surface="cart")
 
 
 def test_a_row_has_its_measures_and_its_metrics() -> None:
-    """One surface and arm: counts, and every metric lowered from them."""
+    """One surface and arm: every exported metric, and the measures that these are lowered from, and no others."""
     found = row(view_of((NOW_MS, HOME, 100, 7)), "5m", "home.hero", "personalized")
     assert found is not None
-    assert (ZEROS | {"impressions": 100, "clicks": 7}) == found.measures
+    read = {measure for metric in METRICS if metric.is_exported for measure in metric.needs}
+    assert (dict.fromkeys(read, 0) | {"impressions": 100, "clicks": 7}) == found.measures
     assert (wilson(7, 100), None) == (found.metrics["ctr"], found.metrics["conversion"])
 
 
@@ -232,8 +234,8 @@ def test_amounts_beyond_64_bits_are_rendered() -> None:
     """Sums of squares can outgrow every JSON reader; they become floats instead of an error."""
     tally = [0] * len(MEANING.index)
     tally[MEANING.index["session_revenue_squares"]] = 2**70
-    assert float(2**70) == views.measures_of(MEANING, tally)["session_revenue_squares"]
-    assert None is estimates_of(MEANING, tally)["revenue_per_session"]
+    assert float(2**70) == views.measures_of(MEANING.index, tally)["session_revenue_squares"]
+    assert None is estimates_of(MEANING.metrics, tally, MEANING.index)["revenue_per_session"]
 
 
 def test_a_slice_is_what_totals_are_kept_by() -> None:

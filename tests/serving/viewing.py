@@ -5,7 +5,7 @@ import msgspec
 from stream_app.core.cells import Alive, Head
 from stream_app.core.panes import Window
 from stream_app.core.slices import Slice
-from stream_app.metrics.catalogue import INDEX, MEASURES, METRICS, WINDOWS
+from stream_app.metrics.catalogue import INDEX, METRICS, WINDOWS
 from stream_app.serving.partitions import Change, PartitionState
 from stream_app.serving.snapshot import Row, StoreState
 from stream_app.serving.views import Meaning, Origin, View, build_view, newest_ms, windows_end_ms
@@ -14,7 +14,6 @@ from tests.serving.stored import NOW_MS, packed_cells
 
 MEANING = Meaning(METRICS, WINDOWS, INDEX, 10_000, 300_000, 600_000)
 STORE = StoreState(True, 0.4, 1_000_000, 0)
-ZEROS = dict.fromkeys((measure.name for measure in MEASURES), 0)
 
 Counted = tuple[int, Slice, int, int]
 """At, slice, impressions, clicks."""
