@@ -6,10 +6,12 @@ on what a worker or a server says of itself, and on verdicts and p-values that a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Severity = Literal["critical", "warning", "info", "none"]
 """Who hears of it: `critical` pages, `warning` writes a ticket, `info` shows on the wall, `none` is a heartbeat."""
+ENOUGH: Final = 10
+"""Bad ones behind a share that somebody is told of: where few come, one of them is a large share."""
 Component = Literal["personalization", "data", "counting", "collecting", "processes"]
 
 
@@ -37,17 +39,17 @@ class Example(NamedTuple):
 
 def of_server(name: str, **labels: str) -> str:
     """Return the selector of a series that a server exports, as it is stored after a scrape."""
-    return _series(name, {"job": "lynceus-server", "instance": "a"} | labels)
+    return series_of(name, {"job": "lynceus-server", "instance": "a"} | labels)
 
 
 def of_worker(name: str, **labels: str) -> str:
     """Return the selector of a series that a worker exports."""
-    return _series(name, {"job": "lynceus-worker", "instance": "a"} | labels)
+    return series_of(name, {"job": "lynceus-worker", "instance": "a"} | labels)
 
 
 def of_collector(name: str, **labels: str) -> str:
     """Return the selector of a series that a collector exports."""
-    return _series(name, {"job": "lynceus-collector", "instance": "a"} | labels)
+    return series_of(name, {"job": "lynceus-collector", "instance": "a"} | labels)
 
 
 class Inhibitor(NamedTuple):
@@ -110,6 +112,7 @@ class Group(NamedTuple):
     alerts: tuple[Alert, ...]
 
 
-def _series(name: str, labels: Mapping[str, str]) -> str:
+def series_of(name: str, labels: Mapping[str, str]) -> str:
+    """Return the selector of the series of that name with these labels."""
     matchers = ",".join(f'{label}="{value}"' for label, value in labels.items())
     return f"{name}{{{matchers}}}"

@@ -3,12 +3,10 @@
 Where few events come one bad record is a large share of them, and nobody is to be told of one.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from stream_app.metrics.alert import Alert, Component, Example, Group, Told, of_collector, of_worker
-
-ENOUGH: Final = 10
-"""Bad ones within the time that is looked at; of fewer nobody is told."""
+from stream_app.metrics.alert import ENOUGH, Alert, Component, Example, Group, Told, of_collector, of_worker, series_of
 
 _CONSUMED: Final = "lynceus_events_consumed_total"
 
@@ -23,7 +21,7 @@ def _many(
     summary: str,
     description: str,
     *,
-    labels: str = "",
+    labels: Mapping[str, str] = {},  # never written to
     is_part: bool = False,
 ) -> Alert:
     """Return the alert on more than `limit` of what came within some minutes being bad, and at least `ENOUGH`.
@@ -31,7 +29,7 @@ def _many(
     `bad` and `good` are counters; of the first only those with `labels` count. What is bad is a part of what the second
     counts, or beside it. `description` goes on after the share.
     """
-    chosen = f"{bad}{{{labels}}}" if labels else bad
+    chosen = series_of(bad, labels) if labels else bad
     rate = f"sum by (job) (rate({chosen}[{minutes}m]))"
     others = f"sum by (job) (rate({good}[{minutes}m]))"
     job = "lynceus-collector" if component == "collecting" else "lynceus-worker"
@@ -40,8 +38,7 @@ def _many(
     def came(refused: int, share: float) -> dict[str, str]:
         """Return counters by which that many were refused in the tenth minute, of two kinds, and were that share."""
         beside = round(refused / share) - (0 if is_part else refused)
-        kinds = dict(part.replace('"', "").split("=") for part in labels.split(",") if part)
-        of_bad = {of(bad, **kinds, reason=kind): f"0x9 {refused // 2}x50" for kind in ("timestamp", "syntax")}
+        of_bad = {of(bad, **labels, reason=kind): f"0x9 {refused // 2}x50" for kind in ("timestamp", "syntax")}
         return of_bad | {of(good, event="click"): f"0x9 {beside}x50"}
 
     return Alert(
@@ -87,7 +84,7 @@ ALERTS: Final = (
         "counting",
         "More than one event in fifty comes too late to be counted.",
         "of the events of the last quarter of an hour came after their pane was sealed: counts are too low.",
-        labels='disposition="dropped"',
+        labels={"disposition": "dropped"},
         is_part=True,
     ),
     _many(

@@ -13,7 +13,7 @@ Source: B. Beyer et al. (2018), "The Site Reliability Workbook", chapter 5, "Mul
 from collections.abc import Mapping
 from typing import Final
 
-from stream_app.metrics.alert import Alert, Example, Group, Recorded, Recording, Severity, Told, of_worker
+from stream_app.metrics.alert import ENOUGH, Alert, Example, Group, Recorded, Recording, Severity, Told, of_worker
 from stream_app.metrics.alerts_data import DOWN, REDIS_DOWN
 
 BUDGET: Final = 0.01
@@ -21,8 +21,7 @@ EDGE: Final = "10.0"
 """The edge of the histogram's bucket, in seconds, as the exposition writes it."""
 LENGTHS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 LONG: Final = ("1h", "6h", "1d", "3d")
-ENOUGH: Final = 10
-"""Slow checkpoints within the longer of two windows (`LONG`): of fewer nobody is told."""
+"""The longer ones of two: in each of these slow checkpoints are counted, and `ENOUGH` are wanted."""
 
 _BUCKET: Final = "lynceus_event_visible_seconds_bucket"
 _COUNT: Final = "lynceus_event_visible_seconds_count"

@@ -106,7 +106,7 @@ class Meaning(msgspec.Struct, frozen=True):
 
     def metrics_of(self, window: str) -> tuple[Metric, ...]:
         """Return the metrics that make sense in a window; in the one of all that is kept, every one does."""
-        return tuple(metric for metric in self.metrics if window == ALL or window in metric.windows)
+        return tuple(metric for metric in self.metrics if _is_told_in(metric, window))
 
     def headlines(self, window: str, pair: Pair = (ALL, ALL)) -> tuple[Metric, ...]:
         """Return what a view has of a window, surface and arm: of the exported metrics those that make sense there.
@@ -115,7 +115,7 @@ class Meaning(msgspec.Struct, frozen=True):
         """
         by = {dimension for dimension, value in zip(DIMENSIONS, pair, strict=False) if value != ALL}
         exported = (metric for metric in self.metrics if metric.is_exported)  # a few, so they are looked for first
-        return tuple(m for m in exported if (window == ALL or window in m.windows) and by.issubset(m.dimensions))
+        return tuple(m for m in exported if _is_told_in(m, window) and by.issubset(m.dimensions))
 
     def columns(self) -> Columns:
         """Return the measures that a view shows and its metrics read, a few of hundreds; impressions are among them."""
@@ -247,14 +247,15 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
         return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, ())
     newest = max(steps)
     columns = meaning.columns()
-    minutes = {start: _by_arm(pairs, surface, columns) for start, pairs in steps.items()}
+    minutes = {
+        start: _by_arm((arm, columns.of(tally)) for (of, arm), tally in pairs.items() if surface in (ALL, of))
+        for start, pairs in steps.items()
+    }
     points = []
     for start in range(newest - (SERIES_POINTS - 1) * STEP_MS, newest + STEP_MS, STEP_MS):
         first = start - (SPAN_STEPS - 1) * STEP_MS
-        arms: dict[str, list[int]] = {}
-        for within in range(first, start + STEP_MS, STEP_MS):
-            for arm, tally in minutes.get(within, {}).items():
-                arms[arm] = list(map(add, arms[arm], tally)) if arm in arms else tally
+        span = range(first, start + STEP_MS, STEP_MS)
+        arms = _by_arm(part for within in span for part in minutes.get(within, {}).items())
         not_yet = unanswerable(meaning, since, first)
         estimates = {
             arm: {
@@ -269,13 +270,11 @@ def series(meaning: Meaning, steps: Steps, since: Since, surface: str, end_ms: i
     return Series(STEP_MS, SPAN_STEPS * STEP_MS, surface, tuple(points))
 
 
-def _by_arm(pairs: Mapping[Pair, Sequence[int]], surface: str, columns: Columns) -> dict[str, list[int]]:
-    """Return the columns of the tallies of a surface, or of all, by arm."""
+def _by_arm(parts: Iterable[tuple[str, list[int]]]) -> dict[str, list[int]]:
+    """Return the sums of what is given of each arm."""
     arms: dict[str, list[int]] = {}
-    for (of, arm), tally in pairs.items():
-        if surface in (ALL, of):
-            part = columns.of(tally)
-            arms[arm] = list(map(add, arms[arm], part)) if arm in arms else part
+    for arm, part in parts:
+        arms[arm] = list(map(add, arms[arm], part)) if arm in arms else part
     return arms
 
 
@@ -293,7 +292,7 @@ def estimates_of(
 
 
 def measures_of(index: Mapping[str, int], tally: Sequence[int]) -> dict[str, int | float]:
-    """Return every measure of a tally; what no 64-bit reader could hold is rounded to a float."""
+    """Return the measures that `index` finds in a tally; what no 64-bit reader could hold is rounded to a float."""
     return {
         name: tally[at] if -LARGEST_INTEGER <= tally[at] < LARGEST_INTEGER else float(tally[at])
         for name, at in index.items()
@@ -301,6 +300,10 @@ def measures_of(index: Mapping[str, int], tally: Sequence[int]) -> dict[str, int
 
 
 # -- inside --------------------------------------------------------------------------------------------------
+
+
+def _is_told_in(metric: Metric, window: str) -> bool:
+    return window == ALL or window in metric.windows
 
 
 def _window_view(
