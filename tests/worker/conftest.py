@@ -1,4 +1,4 @@
-"""A real Redis as the worker and as a test see it."""
+"""A real Redis as the worker and as a test see it, and a log of a few numbers."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 
 from stream_app.settings import RedisSettings
 from stream_app.worker import store
+from tests.worker.claiming import TIMEOUT_S, ShortLog
 
-TIMEOUT_S, PATIENCE_S = 0.5, 60.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -33,3 +34,9 @@ async def patient_redis(redis_url: str) -> AsyncIterator["Redis"]:
     client = store.connect(RedisSettings(url=redis_url, timeout_s=PATIENCE_S))
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def log() -> ShortLog:
+    """Return the log of a few numbers that a worker's checkpoints ask."""
+    return ShortLog()

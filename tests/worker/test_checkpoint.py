@@ -29,12 +29,6 @@ from tests.worker.claiming import (
     shown,
 )
 
-
-@pytest.fixture
-def log() -> ShortLog:
-    return ShortLog()
-
-
 # -- claim ---------------------------------------------------------------------------------------------------------
 
 

@@ -31,11 +31,6 @@ from tests.worker.claiming import (
 )
 
 
-@pytest.fixture
-def log() -> ShortLog:
-    return ShortLog()
-
-
 async def test_a_flush_is_one_write(redis: "Redis", stored: Any, redis_url: str, log: ShortLog) -> None:
     """State and offset move together, in exactly one HSET; what has not moved is not written."""
     worker = await Worker(redis, log).claim()

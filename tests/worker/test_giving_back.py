@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 
 from producers.topics import ensure_topics
@@ -13,11 +12,6 @@ from stream_app.settings import KafkaSettings
 from tests.fleet import fleet, make_settings, send, shop_events
 from tests.recount import RECOUNTED_FAMILIES, known, read, recount
 from tests.worker.claiming import EVENTS, THREE, ShortLog, Worker, fields, monitored, outcomes, roll_back, shown
-
-
-@pytest.fixture
-def log() -> ShortLog:
-    return ShortLog()
 
 
 async def rebalance(worker: Worker) -> None:
